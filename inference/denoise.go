@@ -1,0 +1,179 @@
+package inference
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+
+	"denoised/inference/diffusion"
+)
+
+// DenoiseRequest asks for a picture without its noise. A nil field was not sent.
+type DenoiseRequest struct {
+	Model   *string
+	Sigma   *float64 // standard deviation of the noise on the 0…255 scale; estimated when nil
+	Steps   *int     // 1: the least-squares estimate; more: a sharper sample
+	Sampler *string
+	Seed    *uint32
+}
+
+// NoiseRequest asks for a picture with noise added: by Sigmas at the picture's own scale, or by Timestep as the model
+// was trained to see it.
+type NoiseRequest struct {
+	Model    *string
+	Sigmas   []float64 // standard deviations on the 0…255 scale, added one after the other
+	Timestep *float64
+	Seed     *uint32
+}
+
+// Changed is a picture made from another one.
+type Changed struct {
+	Picture *Picture
+	Model   *Model  // nil where none was needed
+	Sigma   float64 // of the noise removed or added, on the 0…255 scale
+	Seed    uint32
+	Timing  Timing
+}
+
+// maxSigma is the noise that covers an 8-bit picture's whole range.
+const maxSigma = 255
+
+// Denoise removes the noise from a picture. The state enters the schedule where its noise has the picture's standard
+// deviation, x = √ᾱ·y, with no noise added, and walks from there to clean data.
+func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Picture) (*Changed, error) {
+	m, err := p.find(req.Model, "denoise")
+	if err != nil {
+		return nil, err
+	}
+	var f faults
+	steps := value(req.Steps, 1)
+	between(&f, "steps", steps, 1, p.Limits.Steps)
+	method := p.checkMethod(&f, value(req.Sampler, "ddim"))
+	if req.Sigma != nil {
+		between(&f, "sigma", *req.Sigma, 0, maxSigma)
+	}
+	m.takes(&f, picture)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	changed := &Changed{Model: m, Seed: value(req.Seed, rand.Uint32())}
+	if req.Sigma != nil {
+		changed.Sigma = *req.Sigma
+	} else {
+		changed.Sigma = EstimateSigma(picture)
+	}
+	if changed.Sigma == 0 {
+		changed.Picture = picture
+		return changed, nil
+	}
+	span := m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0]
+	levels := m.schedule.Geometric(changed.Sigma*span/maxSigma, steps)
+	x := m.tensor(picture)
+	for i := range x {
+		x[i] *= float32(levels[0].Alpha)
+	}
+	seat := m.engine.Join([3]int{m.Bundle.Channels, picture.Height, picture.Width}, 1)
+	defer seat.Leave()
+	run := diffusion.Run{Levels: levels, Noise: diffusion.NewGenerator(changed.Seed).Normal}
+	if err := method.Sample(ctx, m.denoiser(seat, -1, 1), x, run); err != nil {
+		return nil, err
+	}
+	changed.Timing.include(seat)
+	changed.Picture = picture.with(m.colours(x, picture))
+	return changed, nil
+}
+
+// Noise adds noise to a picture: the forward process.
+func (p *Pipeline) Noise(req NoiseRequest, picture *Picture) (*Changed, error) {
+	var f faults
+	switch {
+	case len(req.Sigmas) > 0 && req.Timestep != nil:
+		f.add("timestep", "is another way to say how much noise to add; allowed: sigma or timestep")
+	case len(req.Sigmas) == 0 && req.Timestep == nil:
+		f.add("sigma", "is missing; say how much noise to add, by sigma or by timestep")
+	case req.Timestep != nil:
+		return p.diffuse(req, picture)
+	case req.Model != nil:
+		f.add("model", "goes with timestep: noise of a given sigma needs no model")
+	}
+	sum := 0.0
+	for _, sigma := range req.Sigmas {
+		between(&f, "sigma", sigma, 0, maxSigma)
+		sum += sigma * sigma
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	changed := &Changed{Sigma: math.Sqrt(sum), Seed: value(req.Seed, rand.Uint32())}
+	noise := make([]float32, len(picture.Colours))
+	diffusion.NewGenerator(changed.Seed).Normal(noise)
+	for i, v := range picture.Colours {
+		noise[i] = v + float32(noise[i]*float32(changed.Sigma/maxSigma))
+	}
+	changed.Picture = picture.with(noise)
+	return changed, nil
+}
+
+// diffuse is the model's own forward process, x_t = √ᾱ_t·x₀ + √(1−ᾱ_t)·ε (Ho et al. 2020, eq. 4).
+func (p *Pipeline) diffuse(req NoiseRequest, picture *Picture) (*Changed, error) {
+	m, err := p.find(req.Model, "noise")
+	if err != nil {
+		return nil, err
+	}
+	var f faults
+	between(&f, "timestep", *req.Timestep, 0, float64(m.schedule.Len()-1))
+	m.takes(&f, picture)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	at := m.schedule.Between(*req.Timestep)
+	changed := &Changed{Model: m, Seed: value(req.Seed, rand.Uint32())}
+	span := m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0]
+	changed.Sigma = at.Sigma * maxSigma / span
+	x := m.tensor(picture)
+	noise := make([]float32, len(x))
+	diffusion.NewGenerator(changed.Seed).Normal(noise)
+	for i := range x {
+		x[i] = float32(float32(at.Alpha)*x[i]) + float32(float32(at.Sigma)*noise[i])
+	}
+	changed.Picture = picture.with(m.colours(x, picture))
+	return changed, nil
+}
+
+// takes reports a picture that the model cannot be given.
+func (m *Model) takes(f *faults, picture *Picture) {
+	own := [2]int{m.Bundle.Height, m.Bundle.Width}
+	if sent := [2]int{picture.Height, picture.Width}; sent != own {
+		f.add("image", "is %d×%d; the model %s serves %d×%d", sent[0], sent[1], m.Bundle.Name, own[0], own[1])
+	}
+	if m.Bundle.Channels != picture.Channels && !(m.Bundle.Channels == 3 && picture.Channels == 1) {
+		f.add("image", "has %d colour channels; the model %s serves %d", picture.Channels, m.Bundle.Name, m.Bundle.Channels)
+	}
+}
+
+// tensor is a picture in the model's units. A grey picture is given to a colour model three times.
+func (m *Model) tensor(picture *Picture) []float32 {
+	low, span := float32(m.Bundle.ValueRange[0]), float32(m.Bundle.ValueRange[1]-m.Bundle.ValueRange[0])
+	x := make([]float32, 0, m.Bundle.Channels*picture.Height*picture.Width)
+	for range m.Bundle.Channels / picture.Channels {
+		x = append(x, picture.Colours...)
+	}
+	for i := range x {
+		x[i] = float32(x[i]*span) + low
+	}
+	return x
+}
+
+// colours is the way back from the model's units to the picture's channels; a grey picture gets the mean of three.
+func (m *Model) colours(x []float32, picture *Picture) []float32 {
+	low, span := float32(m.Bundle.ValueRange[0]), float32(m.Bundle.ValueRange[1]-m.Bundle.ValueRange[0])
+	copies := m.Bundle.Channels / picture.Channels
+	colours := make([]float32, len(picture.Colours))
+	for i := range colours {
+		for c := range copies {
+			colours[i] += (x[i+c*len(colours)] - low) / span
+		}
+		colours[i] /= float32(copies)
+	}
+	return colours
+}

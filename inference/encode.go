@@ -1,0 +1,143 @@
+package inference
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"strings"
+)
+
+// provenance is what a drawn PNG says of itself: with the same bundle and versions the recipe draws it again.
+type provenance struct {
+	Request  Recipe `json:"request"`
+	Checksum string `json:"checksum"`
+	Version  string `json:"denoised"`
+	Runtime  string `json:"runtime"`
+	Device   string `json:"device"`
+}
+
+func describe(recipe Recipe, m *Model, version string) (textChunk, error) {
+	text, err := json.Marshal(provenance{
+		Request: recipe, Checksum: m.Bundle.Checksum, Version: version, Runtime: m.Runtime, Device: m.Device,
+	})
+	return textChunk{"denoised", string(text)}, err
+}
+
+// picture turns the image's tensor into pixels, as large as the recipe asks.
+func (i Image) picture() *Picture {
+	size := i.Shape[1] * i.Shape[2]
+	p := &Picture{Width: i.Shape[2], Height: i.Shape[1], Channels: min(i.Shape[0], 3), colour: i.Shape[0] > 1}
+	low, span := float32(i.model.Bundle.ValueRange[0]), float32(i.model.Bundle.ValueRange[1]-i.model.Bundle.ValueRange[0])
+	p.Colours = make([]float32, p.Channels*size)
+	for k := range p.Colours {
+		p.Colours[k] = (i.Tensor[k] - low) / span
+	}
+	if i.Shape[0] == 4 {
+		p.Alpha = make([]uint16, size)
+		for k, v := range i.Tensor[3*size:] {
+			p.Alpha[k] = uint16(math.RoundToEven(float64(min(max((v-low)/span, 0), 1)) * math.MaxUint16))
+		}
+	}
+	return p.enlarged(i.Recipe.Scale)
+}
+
+// PNG is the image as a file that carries its recipe.
+func (i Image) PNG() ([]byte, error) {
+	text, err := describe(i.Recipe, i.model, i.version)
+	if err != nil {
+		return nil, err
+	}
+	return i.picture().encode(text)
+}
+
+// margin lies between the images of a sheet, in pixels of the models, and shade is its colour.
+const (
+	margin = 1
+	shade  = 0.35
+)
+
+// PNG is all the images of the result in one file: a single one as it is, several on a contact sheet. Where labels were
+// dealt in turn, each has a column of its own.
+func (r *Result) PNG() ([]byte, error) {
+	if len(r.Images) == 1 {
+		return r.Images[0].PNG()
+	}
+	columns := int(math.Ceil(math.Sqrt(float64(len(r.Images)))))
+	if n := len(r.Recipe.Labels); n > 1 {
+		columns = n
+	}
+	rows := (len(r.Images) + columns - 1) / columns
+	gap := margin * r.Recipe.Scale
+	first := r.Images[0].picture()
+	sheet := *first
+	sheet.Alpha = nil
+	sheet.Width, sheet.Height = columns*(first.Width+gap)+gap, rows*(first.Height+gap)+gap
+	sheet.Colours = make([]float32, sheet.Channels*sheet.Width*sheet.Height)
+	for i := range sheet.Colours {
+		sheet.Colours[i] = shade
+	}
+	for i, image := range r.Images {
+		sheet.paste(image.picture(), gap+i%columns*(first.Width+gap), gap+i/columns*(first.Height+gap))
+	}
+	text, err := describe(r.Recipe, r.Model, r.Images[0].version)
+	if err != nil {
+		return nil, err
+	}
+	return sheet.encode(text)
+}
+
+// paste lays a picture over this one, with its top left corner at (left, top). What is transparent lets the sheet
+// through.
+func (p *Picture) paste(small *Picture, left, top int) {
+	for c := range p.Channels {
+		for y := range small.Height {
+			for x := range small.Width {
+				to := &p.Colours[(c*p.Height+top+y)*p.Width+left+x]
+				cover := unit(small.alpha(y*small.Width + x))
+				*to = float32(cover*small.Colours[(c*small.Height+y)*small.Width+x]) + float32((1-cover)**to)
+			}
+		}
+	}
+}
+
+// NPY is the images' tensors in NumPy's format (version 1.0): float32 [images, channels, height, width] in the model's
+// units, neither clipped nor enlarged.
+func (r *Result) NPY() []byte {
+	shape := r.Images[0].Shape
+	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d, %d, %d), }",
+		len(r.Images), shape[0], shape[1], shape[2])
+	const magic = "\x93NUMPY\x01\x00"
+	// The data begins at a multiple of 64 bytes; the header ends with a newline.
+	used := len(magic) + 2 + len(header) + 1
+	header += strings.Repeat(" ", (64-used%64)%64) + "\n"
+	file := binary.LittleEndian.AppendUint16([]byte(magic), uint16(len(header)))
+	file = append(file, header...)
+	for _, image := range r.Images {
+		for _, v := range image.Tensor {
+			file = binary.LittleEndian.AppendUint32(file, math.Float32bits(v))
+		}
+	}
+	return file
+}
+
+// textChunk is a PNG's iTXt entry: a keyword of Latin letters and a text in UTF-8.
+type textChunk struct{ keyword, text string }
+
+// insertText puts text chunks behind a PNG's header.
+func insertText(file []byte, chunks []textChunk) []byte {
+	const header = 8 + 4 + 4 + 13 + 4 // the signature, then IHDR's length, type, content and checksum
+	var out bytes.Buffer
+	out.Write(file[:header])
+	for _, c := range chunks {
+		// Behind the keyword: not compressed, method 0, no language, no translated keyword.
+		body := []byte("iTXt" + c.keyword + "\x00\x00\x00\x00\x00" + c.text)
+		out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(body)-4)))
+		out.Write(body)
+		out.Write(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body)))
+	}
+	out.Write(file[header:])
+	return out.Bytes()
+}

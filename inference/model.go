@@ -1,0 +1,123 @@
+package inference
+
+import (
+	"fmt"
+	"slices"
+
+	"denoised/inference/diffusion"
+	"denoised/weights"
+)
+
+// Model is a bundle that is served: its schedule, its network and what the network was found to do.
+type Model struct {
+	Bundle *weights.Bundle
+	Capabilities
+	Runtime, Device string // as the network describes them
+	Threads         int
+
+	schedule *diffusion.Schedule
+	engine   *Engine
+}
+
+// NewModel probes the network of a checked bundle and starts its engine, whose runs have at most maxRows rows. The
+// error names the bundle and says why it cannot be served. The caller closes the network, after the model.
+func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer) (*Model, error) {
+	s := b.Scheduler
+	schedule, err := diffusion.NewSchedule(s.BetaSchedule, s.TrainTimesteps, s.BetaStart, s.BetaEnd)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", b.Name, err)
+	}
+	if _, ok := diffusion.MethodOf(b.Defaults.Sampler); !ok {
+		return nil, fmt.Errorf("%s: the default sampler %q is not one of %v", b.Name, b.Defaults.Sampler, diffusion.Methods())
+	}
+	found, err := probe(b, network, maxRows)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", b.Name, err)
+	}
+	m := &Model{Bundle: b, Capabilities: found, schedule: schedule}
+	m.Runtime, m.Device, m.Threads = network.Describe()
+	m.engine = NewEngine(b.Name, network, found.MaxRows, oneTimestep(b), observer)
+	return m, nil
+}
+
+// Close stops the engine.
+func (m *Model) Close() { m.engine.Close() }
+
+// Conditional says whether the model draws classes.
+func (m *Model) Conditional() bool { return len(m.Bundle.Labels) > 0 }
+
+// Unconditional says whether the model can draw without being told a class: it has none, or a null label beside them.
+func (m *Model) Unconditional() bool { return !m.Conditional() || m.Bundle.NullLabel >= 0 }
+
+// Guides says whether classifier-free guidance is possible: the network knows classes and a null label.
+func (m *Model) Guides() bool { return m.Conditional() && m.Bundle.NullLabel >= 0 }
+
+// Tasks lists what the model can do, in the words of the HTTP contract.
+func (m *Model) Tasks() []string {
+	if m.Unconditional() {
+		return []string{"generate", "denoise", "noise"}
+	}
+	return []string{"generate", "noise"}
+}
+
+// serves reports a size that the network does not take.
+func (m *Model) serves(f *faults, field string, size [2]int) {
+	own := [2]int{m.Bundle.Height, m.Bundle.Width}
+	if size == own {
+		return
+	}
+	if m.SizeStep == 0 {
+		f.add(field, "is %d×%d; the model %s serves %d×%d only", size[0], size[1], m.Bundle.Name, own[0], own[1])
+		return
+	}
+	for axis := range size {
+		if size[axis] < m.SizeStep || (size[axis]-own[axis])%m.SizeStep != 0 {
+			f.add(field, "is %d×%d; the model %s serves %d×%d and sizes that differ from it by multiples of %d",
+				size[0], size[1], m.Bundle.Name, own[0], own[1], m.SizeStep)
+			return
+		}
+	}
+}
+
+// levels lists the levels of a run by the bundle's spacing.
+func (m *Model) levels(method diffusion.Method, steps int) ([]diffusion.Level, error) {
+	s := m.Bundle.Scheduler
+	final := diffusion.Clean
+	if method.MayEndNoisy && !s.SetAlphaToOne {
+		final = m.schedule.At(0)
+	}
+	spacing := diffusion.Spacing{Name: s.TimestepSpacing, Offset: s.StepsOffset, Final: final}
+	return spacing.Levels(m.schedule, steps, !method.Fractional)
+}
+
+// denoiser builds, from the network's place in the engine, what the samplers call. A label of −1 is no label.
+func (m *Model) denoiser(seat *Seat, label int, guidance float64) diffusion.Denoiser {
+	var predict diffusion.Predictor
+	switch null := m.Bundle.NullLabel; {
+	case label < 0:
+		predict = diffusion.Conditioned(seat.Predict, int64(max(null, 0)))
+	case null < 0:
+		predict = diffusion.Conditioned(seat.Predict, int64(label))
+	default:
+		predict = diffusion.Guided(seat.Predict, int64(label), int64(null), guidance)
+	}
+	d := diffusion.Epsilon(predict)
+	if s := m.Bundle.Scheduler; s.ClipSample {
+		d = diffusion.Clipped(d, s.ClipSampleRange)
+		if s.UseClippedModelOutput {
+			d = diffusion.Consistent(d)
+		}
+	}
+	return d
+}
+
+// rows is how many rows a step needs.
+func (m *Model) rows(label int, guidance float64) int {
+	if label >= 0 && m.Guides() && guidance != 0 && guidance != 1 {
+		return 2
+	}
+	return 1
+}
+
+// index finds a class by its name; −1 where there is none.
+func (m *Model) index(label string) int { return slices.Index(m.Bundle.Labels, label) }

@@ -1,0 +1,132 @@
+package inference
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"denoised/inference/diffusion"
+)
+
+// Pipeline serves requests with the models it holds.
+type Pipeline struct {
+	Limits  Limits
+	Version string // of the build, written into every picture
+
+	models []*Model
+}
+
+// NewPipeline serves the given models; where a request names none, the first that can do the task.
+func NewPipeline(version string, limits Limits, models ...*Model) *Pipeline {
+	return &Pipeline{Limits: limits, Version: version, models: models}
+}
+
+// Models lists what is served.
+func (p *Pipeline) Models() []*Model { return slices.Clone(p.models) }
+
+// Model finds a model by its name. The error lists those that are served.
+func (p *Pipeline) Model(name string) (*Model, error) {
+	var names []string
+	for _, m := range p.models {
+		if m.Bundle.Name == name {
+			return m, nil
+		}
+		names = append(names, m.Bundle.Name)
+	}
+	return nil, &Error{Kind: NotFound, Detail: fmt.Sprintf("no model is called %q; served: %s", name, strings.Join(names, ", "))}
+}
+
+// does says whether the model is able to do a task.
+func (m *Model) does(task string) bool { return slices.Contains(m.Tasks(), task) }
+
+// Timing says where a request's time went. Its images run beside one another, so each figure is the longest of theirs.
+type Timing struct {
+	Queue   time.Duration // rows waiting for the network
+	Network time.Duration // runs of the network that the rows rode in
+}
+
+// include widens the timing by a trajectory's.
+func (t *Timing) include(s *Seat) {
+	t.Queue, t.Network = max(t.Queue, s.Waited), max(t.Network, s.Ran)
+}
+
+// Image is a drawn image.
+type Image struct {
+	Recipe Recipe    // that draws it alone
+	Shape  [3]int    // channels, height, width
+	Tensor []float32 // in the model's units, as the sampler left it
+
+	model   *Model
+	version string
+}
+
+// Result is what a request has drawn.
+type Result struct {
+	Recipe Recipe
+	Model  *Model
+	Images []Image
+	Timing Timing
+}
+
+// Generate draws the images of a request. When ctx ends, all of its trajectories end at their next step.
+func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
+	plan, err := p.plan(req)
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{Recipe: plan.recipe, Model: plan.model, Images: make([]Image, plan.recipe.Count)}
+	seats := make([]*Seat, plan.recipe.Count)
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range result.Images {
+		image := &result.Images[i]
+		*image = Image{Recipe: plan.recipe.Single(i), model: plan.model, version: p.Version}
+		image.Shape = [3]int{plan.model.Bundle.Channels, image.Recipe.Size[0], image.Recipe.Size[1]}
+		seat := plan.seat(image)
+		seats[i] = seat
+		group.Go(func() error { return plan.draw(ctx, image, seat) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for _, seat := range seats {
+		result.Timing.include(seat)
+	}
+	return result, nil
+}
+
+// label is the class index of an image, −1 where it has none.
+func (p plan) label(image *Image) int {
+	if len(image.Recipe.Labels) == 0 {
+		return -1
+	}
+	return p.model.index(image.Recipe.Labels[0])
+}
+
+// seat joins the engine for an image. All images of a request join before the first of them runs, so that the engine
+// knows how many to expect.
+func (p plan) seat(image *Image) *Seat {
+	return p.model.engine.Join(image.Shape, p.model.rows(p.label(image), image.Recipe.GuidanceScale))
+}
+
+// draw runs one trajectory from noise to an image.
+func (p plan) draw(ctx context.Context, image *Image, seat *Seat) error {
+	defer seat.Leave()
+	generator := diffusion.NewGenerator(image.Recipe.Seed)
+	x := make([]float32, image.Shape[0]*image.Shape[1]*image.Shape[2])
+	generator.Normal(x)
+	start := float32(p.method.Start(p.model.Bundle.Scheduler.TimestepSpacing, p.levels[0]))
+	for i := range x {
+		x[i] *= start
+	}
+	run := diffusion.Run{Levels: p.levels, Eta: value(image.Recipe.Eta, 0), Noise: generator.Normal}
+	denoiser := p.model.denoiser(seat, p.label(image), image.Recipe.GuidanceScale)
+	if err := p.method.Sample(ctx, denoiser, x, run); err != nil {
+		return err
+	}
+	image.Tensor = x
+	return nil
+}
