@@ -3,7 +3,6 @@ package diffusion
 import (
 	"fmt"
 	"math"
-	"slices"
 	"sort"
 )
 
@@ -129,15 +128,18 @@ func fromRatio(t, ratio float64) Level {
 }
 
 // Geometric lists the levels for removing noise of the given standard deviation in steps evaluations: even in ln σ̃
-// from that noise down to the schedule's smallest, then [Clean]. One step goes from the noise to clean data directly.
+// from that noise down to the schedule's smallest, then [Clean]. One step goes from the noise to clean data directly, and
+// noise no greater than the smallest leaves room for one only.
 func (s *Schedule) Geometric(ratio float64, steps int) []Level {
 	first := s.WithRatio(ratio)
 	smallest := s.At(0).Ratio()
 	levels := []Level{first}
 	for i := 1; i < steps; i++ {
 		part := float64(i) / float64(steps-1)
-		levels = append(levels, s.WithRatio(first.Ratio()*math.Pow(smallest/first.Ratio(), part)))
+		next := s.WithRatio(first.Ratio() * math.Pow(smallest/first.Ratio(), part))
+		if next.Ratio() < levels[len(levels)-1].Ratio() {
+			levels = append(levels, next)
+		}
 	}
-	levels = slices.CompactFunc(levels, func(a, b Level) bool { return b.Ratio() >= a.Ratio() })
 	return append(levels, Clean)
 }
