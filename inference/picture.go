@@ -93,7 +93,7 @@ func fromImage(decoded image.Image) *Picture {
 	grey, opaque := true, true
 	for y := range p.Height {
 		for x := range p.Width {
-			c := color.NRGBA64Model.Convert(decoded.At(bounds.Min.X+x, bounds.Min.Y+y)).(color.NRGBA64)
+			c := straight(decoded.At(bounds.Min.X+x, bounds.Min.Y+y))
 			i := y*p.Width + x
 			planes[i], planes[size+i], planes[2*size+i] = unit(c.R), unit(c.G), unit(c.B)
 			alpha[i] = c.A
@@ -109,6 +109,16 @@ func fromImage(decoded image.Image) *Picture {
 		p.Alpha = alpha
 	}
 	return p
+}
+
+// straight is a colour without its alpha multiplied in. The standard library's conversion multiplies and divides again,
+// which loses bits of nearly transparent colours.
+func straight(c color.Color) color.NRGBA64 {
+	if c, ok := c.(color.NRGBA); ok {
+		wide := func(v uint8) uint16 { return uint16(v)<<8 | uint16(v) }
+		return color.NRGBA64{R: wide(c.R), G: wide(c.G), B: wide(c.B), A: wide(c.A)}
+	}
+	return color.NRGBA64Model.Convert(c).(color.NRGBA64)
 }
 
 func unit(v uint16) float32 { return float32(v) / math.MaxUint16 }

@@ -1,0 +1,195 @@
+package inference
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"strings"
+	"testing"
+
+	"denoised/inference/diffusion"
+)
+
+// grey is a picture of one value.
+func grey(t *testing.T, height, width int, value uint8) *Picture {
+	t.Helper()
+	m := image.NewGray(image.Rect(0, 0, width, height))
+	for i := range m.Pix {
+		m.Pix[i] = value
+	}
+	var file bytes.Buffer
+	if err := png.Encode(&file, m); err != nil {
+		t.Fatal(err)
+	}
+	picture, err := ReadPicture(file.Bytes(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return picture
+}
+
+// noisy adds normal noise of a known σ, without rounding or clipping.
+func noisy(p *Picture, sigma float64, seed uint32) *Picture {
+	noise := make([]float32, len(p.Colours))
+	diffusion.NewGenerator(seed).Normal(noise)
+	for i, v := range p.Colours {
+		noise[i] = v + noise[i]*float32(sigma/255)
+	}
+	return p.with(noise)
+}
+
+// TestDenoise: for data N(0, s²) seen with noise of variance σ², the least-squares estimate is
+// y·s²/(s²+σ²), exactly; more steps follow the probability-flow ODE to y·√(s²/(s²+σ²)).
+func TestDenoise(t *testing.T) {
+	p := serve(t, bundleOf(), newGaussian(t))
+	const std = 0.4 // of the network's data without a label
+	picture := grey(t, 8, 8, 160)
+	y := 2*160.0/255 - 1
+	for _, c := range []struct {
+		sigma float64
+		steps int
+		want  func(variance float64) float64
+	}{
+		{25, 1, func(v float64) float64 { return y * std * std / (std*std + v) }},
+		{50, 1, func(v float64) float64 { return y * std * std / (std*std + v) }},
+		{50, 400, func(v float64) float64 { return y * math.Sqrt(std*std/(std*std+v)) }},
+	} {
+		changed, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: &c.sigma, Steps: &c.steps}, picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sigma := c.sigma * 2 / 255
+		got := 2*float64(changed.Picture.Colours[9]) - 1
+		if want := c.want(sigma * sigma); math.Abs(got-want) > 2e-3 || changed.Sigma != c.sigma {
+			t.Errorf("σ = %g in %d steps: %.4f, want %.4f", c.sigma, c.steps, got, want)
+		}
+	}
+}
+
+func TestDenoiseOfNoNoise(t *testing.T) {
+	p := serve(t, bundleOf(), newGaussian(t))
+	picture := grey(t, 8, 8, 77)
+	changed, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: ptr(0.0)}, picture)
+	if err != nil || changed.Picture != picture || changed.Sigma != 0 {
+		t.Errorf("%+v, %v", changed, err)
+	}
+}
+
+func TestEstimateSigma(t *testing.T) {
+	flat := grey(t, 64, 64, 128)
+	if got := EstimateSigma(flat); got != 0 {
+		t.Errorf("a flat picture has σ = %g", got)
+	}
+	if got := EstimateSigma(grey(t, 1, 40, 3)); got != 0 {
+		t.Errorf("a single line has σ = %g", got)
+	}
+	for _, sigma := range []float64{5, 15, 25, 50} {
+		if got := EstimateSigma(noisy(flat, sigma, 2)); math.Abs(got/sigma-1) > 0.1 {
+			t.Errorf("σ = %g is estimated as %.1f", sigma, got)
+		}
+	}
+}
+
+func TestPictureRefused(t *testing.T) {
+	p := serve(t, bundleOf(), newGaussian(t))
+	coloured := image.NewNRGBA(image.Rect(0, 0, 8, 8))
+	coloured.Set(1, 1, color.NRGBA{200, 10, 10, 255})
+	colour := fromImage(coloured)
+	own := grey(t, 8, 8, 0)
+	for _, c := range []struct {
+		name string
+		call func() error
+		want string
+	}{
+		{"another size", func() error {
+			_, err := p.Denoise(t.Context(), DenoiseRequest{}, grey(t, 9, 8, 0))
+			return err
+		}, "image: is 9×8; the model ten serves 8×8"},
+		{"colour for a grey model", func() error {
+			_, err := p.Denoise(t.Context(), DenoiseRequest{}, colour)
+			return err
+		}, "image: has 3 colour channels; the model ten serves 1"},
+		{"sigma", func() error {
+			_, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: ptr(256.0)}, own)
+			return err
+		}, "sigma: is 256; allowed: 0 to 255"},
+		{"steps", func() error {
+			_, err := p.Denoise(t.Context(), DenoiseRequest{Steps: ptr(0)}, own)
+			return err
+		}, "steps: is 0; allowed: 1 to 1000"},
+		{"sampler", func() error {
+			_, err := p.Denoise(t.Context(), DenoiseRequest{Sampler: ptr("x")}, own)
+			return err
+		}, `sampler: "x" is unknown; allowed: ddim, ddpm, euler`},
+		{"no amount of noise", func() error {
+			_, err := p.Noise(NoiseRequest{}, own)
+			return err
+		}, "sigma: is missing; say how much noise to add, by sigma or by timestep"},
+		{"two amounts of noise", func() error {
+			_, err := p.Noise(NoiseRequest{Sigmas: []float64{5}, Timestep: ptr(3.0)}, own)
+			return err
+		}, "timestep: is another way to say how much noise to add; allowed: sigma or timestep"},
+		{"a model for plain noise", func() error {
+			_, err := p.Noise(NoiseRequest{Sigmas: []float64{5}, Model: ptr("ten")}, own)
+			return err
+		}, "model: goes with timestep: noise of a given sigma needs no model"},
+		{"a timestep behind the last", func() error {
+			_, err := p.Noise(NoiseRequest{Timestep: ptr(999.5)}, own)
+			return err
+		}, "timestep: is 999.5; allowed: 0 to 999"},
+		{"noise by the model on another size", func() error {
+			_, err := p.Noise(NoiseRequest{Timestep: ptr(5.0)}, grey(t, 3, 3, 0))
+			return err
+		}, "image: is 3×3; the model ten serves 8×8"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.call()
+			if err == nil || KindOf(err) != Invalid || !strings.HasSuffix(err.Error(), "; "+c.want) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// TestNoise checks both forms of the forward process by the mean and spread of what they make of a flat picture.
+func TestNoise(t *testing.T) {
+	p := serve(t, bundleOf(), newGaussian(t))
+	schedule := newGaussian(t).schedule
+	at := schedule.Between(120.5)
+	value := 153.0 / 255
+	for _, c := range []struct {
+		name      string
+		req       NoiseRequest
+		mean, std float64
+	}{
+		{"one sigma", NoiseRequest{Sigmas: []float64{20}}, value, 20.0 / 255},
+		{"sigmas add up in quadrature", NoiseRequest{Sigmas: []float64{12, 16}}, value, 20.0 / 255},
+		// In units of the picture the model's [−1, 1] is half as wide.
+		{"a timestep of the model", NoiseRequest{Timestep: ptr(120.5)}, (at.Alpha*(2*value-1) + 1) / 2, at.Sigma / 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var all []float32
+			for seed := range uint32(60) {
+				c.req.Seed = &seed
+				changed, err := p.Noise(c.req, grey(t, 8, 8, 153))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if math.Abs(changed.Sigma/255-c.std) > 1e-9 || changed.Seed != seed {
+					t.Errorf("σ = %g and seed %d", changed.Sigma, changed.Seed)
+				}
+				all = append(all, changed.Picture.Colours...)
+			}
+			m, squares := mean(all), 0.0
+			for _, v := range all {
+				squares += (float64(v) - m) * (float64(v) - m)
+			}
+			std := math.Sqrt(squares / float64(len(all)))
+			if math.Abs(m-c.mean) > 0.005 || math.Abs(std/c.std-1) > 0.03 {
+				t.Errorf("mean %.4f and standard deviation %.4f, want %.4f and %.4f", m, std, c.mean, c.std)
+			}
+		})
+	}
+}
