@@ -80,13 +80,13 @@ func (s *Server) postGenerate(w http.ResponseWriter, r *http.Request) error {
 	if err := requireType(r, "application/json"); err != nil {
 		return err
 	}
-	if r.URL.RawQuery != "" {
-		return refuse(http.StatusUnprocessableEntity, "the fields of a POST go into its body, and this one has a query")
-	}
 	var req inference.Request
 	faults, err := decodeJSON(r.Body, generateFields, &req)
 	if err != nil {
 		return err
+	}
+	for name := range r.URL.Query() {
+		faults = append(faults, fault{Parameter: name, Detail: "the fields of a POST go into its body"})
 	}
 	return s.generate(w, r, req, faults)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"denoised/inference/diffusion"
+	"denoised/inference/inferencetest"
 )
 
 // grey is a picture of one value.
@@ -43,7 +44,7 @@ func noisy(p *Picture, sigma float64, seed uint32) *Picture {
 // TestDenoise: for data N(0, s²) seen with noise of variance σ², the least-squares estimate is
 // y·s²/(s²+σ²), exactly; more steps follow the probability-flow ODE to y·√(s²/(s²+σ²)).
 func TestDenoise(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	const std = 0.4 // of the network's data without a label
 	picture := grey(t, 8, 8, 160)
 	y := 2*160.0/255 - 1
@@ -69,7 +70,7 @@ func TestDenoise(t *testing.T) {
 }
 
 func TestDenoiseOfNoNoise(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	picture := grey(t, 8, 8, 77)
 	changed, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: ptr(0.0)}, picture)
 	if err != nil || changed.Picture != picture || changed.Sigma != 0 {
@@ -93,7 +94,7 @@ func TestEstimateSigma(t *testing.T) {
 }
 
 func TestPictureRefused(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	coloured := image.NewNRGBA(image.Rect(0, 0, 8, 8))
 	coloured.Set(1, 1, color.NRGBA{200, 10, 10, 255})
 	colour := fromImage(coloured)
@@ -155,8 +156,8 @@ func TestPictureRefused(t *testing.T) {
 
 // TestNoise checks both forms of the forward process by the mean and spread of what they make of a flat picture.
 func TestNoise(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
-	schedule := newGaussian(t).schedule
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
+	schedule := linear(t)
 	at := schedule.Between(120.5)
 	value := 153.0 / 255
 	for _, c := range []struct {
@@ -192,4 +193,14 @@ func TestNoise(t *testing.T) {
 			}
 		})
 	}
+}
+
+// linear is the schedule of the exact network.
+func linear(t *testing.T) *diffusion.Schedule {
+	t.Helper()
+	s, err := diffusion.NewSchedule("linear", 1000, 1e-4, 0.02)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -7,77 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"denoised/inference/diffusion"
 	"denoised/weights"
 )
-
-// gaussian is a network with an exact answer: it predicts the noise in data N(label/10, 0.2²), and in data N(0, 0.4²) for
-// the null label, 10.
-type gaussian struct {
-	schedule *diffusion.Schedule
-	before   func(rows int) error // called at the start of a run
-	after    func(out []float32)  // called at its end
-	mu       sync.Mutex
-	runs     []int // rows of each run
-}
-
-func newGaussian(t testing.TB) *gaussian {
-	t.Helper()
-	s, err := diffusion.NewSchedule("linear", 1000, 1e-4, 0.02)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &gaussian{schedule: s}
-}
-
-func (g *gaussian) Predict(x []float32, shape [3]int, t []float32, labels []int64, out []float32) error {
-	g.mu.Lock()
-	g.runs = append(g.runs, len(t))
-	g.mu.Unlock()
-	if g.before != nil {
-		if err := g.before(len(t)); err != nil {
-			return err
-		}
-	}
-	size := shape[0] * shape[1] * shape[2]
-	for r := range t {
-		data := diffusion.Gaussian{Mean: float64(labels[r]) / 10, Std: 0.2}
-		if labels[r] == 10 {
-			data = diffusion.Gaussian{Std: 0.4}
-		}
-		at := g.schedule.Between(float64(t[r]))
-		for i := r * size; i < (r+1)*size; i++ {
-			v := float64(x[i])
-			out[i] = float32((v - at.Alpha*data.Clean(v, at)) / at.Sigma)
-		}
-	}
-	if g.after != nil {
-		g.after(out)
-	}
-	return nil
-}
-
-func (g *gaussian) Describe() (runtime, device string, threads int) { return "exact answer", "cpu", 1 }
-
-// bundleOf describes a network of ten classes and a null label for grey pictures of 8×8, as a folder would.
-func bundleOf() *weights.Bundle {
-	return &weights.Bundle{
-		Name: "ten", Checksum: "c0ffee", Channels: 1, Height: 8, Width: 8,
-		Labels:    []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
-		NullLabel: 10, ValueRange: [2]float64{-1, 1},
-		Defaults: weights.Defaults{Sampler: "ddim", Steps: 10, GuidanceScale: 2},
-		Scheduler: weights.Scheduler{
-			TrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02, PredictionType: "epsilon",
-			ClipSample: true, ClipSampleRange: 1, TimestepSpacing: "trailing", SetAlphaToOne: true,
-		},
-		Graph: weights.Graph{
-			Sample:   weights.Input{Name: "sample", Type: "float32", Shape: []int64{-1, 1, 8, 8}},
-			Timestep: weights.Input{Name: "timestep", Type: "float32", Shape: []int64{-1}},
-			Label:    &weights.Input{Name: "class_labels", Type: "int64", Shape: []int64{-1}},
-			Output:   weights.Input{Name: "out_sample", Type: "float32", Shape: []int64{-1, 1, 8, 8}},
-		},
-	}
-}
 
 var limits = Limits{Steps: 1000, Count: 64, Pixels: 1 << 20}
 

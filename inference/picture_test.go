@@ -12,6 +12,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"denoised/inference/inferencetest"
 )
 
 func encoded(t *testing.T, m image.Image) []byte {
@@ -136,7 +138,7 @@ func chunks(t *testing.T, file []byte) (types []string, text string) {
 }
 
 func TestDrawnPNG(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	request := Request{Labels: []string{"7"}, Seed: ptr(uint32(1)), Scale: ptr(3)}
 	file := pngOf(t, generate(t, p, request).Images[0])
 	types, text := chunks(t, file)
@@ -152,7 +154,7 @@ func TestDrawnPNG(t *testing.T) {
 		t.Fatalf("%q: %v", text, err)
 	}
 	const want = `{"model":"ten","label":"7","count":1,"seed":1,"steps":10,"sampler":"ddim","eta":0,"size":[8,8],"scale":3,"guidance_scale":2}`
-	if string(said.Request) != want || said.Checksum != "c0ffee" || said.Denoised != "test" || said.Runtime != "exact answer" || said.Device != "cpu" {
+	if string(said.Request) != want || said.Checksum != inferencetest.Checksum || said.Denoised != "test" || said.Runtime != "exact answer" || said.Device != "cpu" {
 		t.Errorf("the picture says %+v, request %s", said, said.Request)
 	}
 	drawn, err := png.Decode(bytes.NewReader(file))
@@ -166,7 +168,7 @@ func TestDrawnPNG(t *testing.T) {
 
 // TestQuantisation is diffusers': (x/2 + 1/2) clipped to 0…1, times 255, rounded half to even.
 func TestQuantisation(t *testing.T) {
-	b := bundleOf()
+	b := inferencetest.Bundle("ten", 8)
 	values := []float32{-3, -1, -1 + 1.0/255, 0, 0.5, 1, 7, 1 - 3.0/255}
 	want := []uint8{0, 0, 0, 128, 191, 255, 255, 254}
 	drawn := Image{Recipe: Recipe{Scale: 1}, Shape: [3]int{1, 1, len(values)}, Tensor: values, model: &Model{Bundle: b}}
@@ -180,7 +182,7 @@ func TestQuantisation(t *testing.T) {
 
 // TestSheet draws four images of two labels: two columns, each with its label's images, in the order of their seeds.
 func TestSheet(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	result := generate(t, p, Request{Labels: []string{"1", "2"}, Count: ptr(4), Seed: ptr(uint32(1))})
 	file, err := result.PNG()
 	if err != nil {
@@ -208,7 +210,7 @@ func TestSheet(t *testing.T) {
 }
 
 func TestNPY(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	result := generate(t, p, Request{Count: ptr(2), Scale: ptr(4)})
 	file := result.NPY()
 	length := int(binary.LittleEndian.Uint16(file[8:]))

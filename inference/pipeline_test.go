@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"denoised/inference/inferencetest"
 	"denoised/weights"
 )
 
@@ -43,7 +43,7 @@ func mean(values []float32) float64 {
 
 // TestGenerateDrawsTheClass draws from the exact network: class n has the mean n/10, none has the mean 0.
 func TestGenerateDrawsTheClass(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	for _, c := range []struct {
 		labels []string
 		want   float64
@@ -69,7 +69,7 @@ func guidanceFor(labels []string) *float64 {
 
 // TestImagesOfARequest checks that image i has seed+i and its label in turn, and is byte-equal to its own request.
 func TestImagesOfARequest(t *testing.T) {
-	p := serve(t, bundleOf(), newGaussian(t))
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	result := generate(t, p, Request{Labels: []string{"3", "8"}, Count: ptr(3), Seed: ptr(uint32(math.MaxUint32)), Sampler: ptr("ddpm")})
 	for i, want := range []struct {
 		seed  uint32
@@ -88,11 +88,11 @@ func TestImagesOfARequest(t *testing.T) {
 
 // TestSameBytesAmongStrangers is the first promise: a request draws the same bytes alone and among thirty others.
 func TestSameBytesAmongStrangers(t *testing.T) {
-	network := newGaussian(t)
-	p := serve(t, bundleOf(), network)
+	network := inferencetest.NewGaussian(t)
+	p := serve(t, inferencetest.Bundle("ten", 8), network)
 	request := Request{Labels: []string{"4"}, Seed: ptr(uint32(5)), Sampler: ptr("ddim"), Eta: ptr(0.5), Steps: ptr(30)}
 	alone := pngOf(t, generate(t, p, request).Images[0])
-	network.before = func(int) error { time.Sleep(100 * time.Microsecond); return nil }
+	network.Before = func(int) error { time.Sleep(100 * time.Microsecond); return nil }
 	var group sync.WaitGroup
 	for i := range 30 {
 		group.Go(func() {
@@ -111,20 +111,20 @@ func TestSameBytesAmongStrangers(t *testing.T) {
 		}
 	}
 	group.Wait()
-	if slices.Max(network.runs) < 4 {
-		t.Errorf("no run had more than %d rows: the strangers never shared one", slices.Max(network.runs))
+	if most := network.MostRows(); most < 8 {
+		t.Errorf("no run had more than %d rows: the strangers never shared one", most)
 	}
 }
 
 func TestGenerateStopsWithItsClient(t *testing.T) {
-	network := newGaussian(t)
+	network := inferencetest.NewGaussian(t)
 	observer := &ledger{}
-	m, err := NewModel(bundleOf(), network, 8, observer)
+	m, err := NewModel(inferencetest.Bundle("ten", 8), network, 8, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	network.before = func(int) error { time.Sleep(time.Millisecond); return nil }
+	network.Before = func(int) error { time.Sleep(time.Millisecond); return nil }
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err = NewPipeline("test", limits, m).Generate(ctx, Request{Count: ptr(4), Steps: ptr(1000)})
@@ -142,9 +142,9 @@ func TestGenerateStopsWithItsClient(t *testing.T) {
 }
 
 func TestGenerateReportsTheNetworksFault(t *testing.T) {
-	network := newGaussian(t)
-	p := serve(t, bundleOf(), network)
-	network.before = func(int) error { return errBroken }
+	network := inferencetest.NewGaussian(t)
+	p := serve(t, inferencetest.Bundle("ten", 8), network)
+	network.Before = func(int) error { return errBroken }
 	if _, err := p.Generate(t.Context(), Request{Count: ptr(3)}); KindOf(err) != Internal || !errors.Is(err, errBroken) {
 		t.Errorf("error %v", err)
 	}
@@ -152,12 +152,12 @@ func TestGenerateReportsTheNetworksFault(t *testing.T) {
 
 // TestGenerateRefuses has one fault a request, and the exact sentence that it is answered with.
 func TestGenerateRefuses(t *testing.T) {
-	conditional, unguided, plain := bundleOf(), bundleOf(), bundleOf()
+	conditional, unguided, plain := inferencetest.Bundle("ten", 8), inferencetest.Bundle("ten", 8), inferencetest.Bundle("ten", 8)
 	unguided.Name, unguided.NullLabel, unguided.Defaults.GuidanceScale = "unguided", -1, 1
 	plain.Name, plain.Labels, plain.NullLabel, plain.Graph.Label, plain.Defaults.GuidanceScale = "plain", nil, -1, nil, 1
 	var models []*Model
 	for _, b := range []*weights.Bundle{conditional, unguided, plain} {
-		m, err := NewModel(b, newGaussian(t), 8, Unobserved{})
+		m, err := NewModel(b, inferencetest.NewGaussian(t), 8, Unobserved{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,9 +214,9 @@ func TestGenerateRefuses(t *testing.T) {
 
 // TestSizes has a network that takes any multiple of four.
 func TestSizes(t *testing.T) {
-	b := bundleOf()
+	b := inferencetest.Bundle("ten", 8)
 	b.Graph.Sample.Shape = []int64{-1, 1, -1, -1}
-	network := newGaussian(t)
+	network := inferencetest.NewGaussian(t)
 	m, err := NewModel(b, fourfold{network}, 8, Unobserved{})
 	if err != nil {
 		t.Fatal(err)
@@ -240,13 +240,13 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-type fourfold struct{ *gaussian }
+type fourfold struct{ *inferencetest.Gaussian }
 
 func (f fourfold) Predict(x []float32, shape [3]int, t []float32, labels []int64, out []float32) error {
 	if shape[1]%4 != 0 || shape[2]%4 != 0 {
 		return errBroken
 	}
-	return f.gaussian.Predict(x, shape, t, labels, out)
+	return f.Gaussian.Predict(x, shape, t, labels, out)
 }
 
 func TestProbe(t *testing.T) {
@@ -258,25 +258,27 @@ func TestProbe(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		change func(*weights.Bundle, *gaussian)
+		change func(*weights.Bundle, *inferencetest.Gaussian)
 		want   Capabilities
 		err    string
 	}{
-		{"free batch", func(*weights.Bundle, *gaussian) {}, Capabilities{MaxRows: 8, Bitwise: true}, ""},
-		{"fixed batch", func(b *weights.Bundle, _ *gaussian) { b.Graph.Sample.Shape[0] = 1 }, Capabilities{MaxRows: 1, Bitwise: true}, ""},
-		{"a batch that is free in name only", func(_ *weights.Bundle, g *gaussian) { g.before = frozen }, Capabilities{MaxRows: 1, Bitwise: true}, ""},
-		{"bits that depend on the batch", func(_ *weights.Bundle, g *gaussian) {
-			g.after = func(out []float32) { out[0] += float32(len(out)) * 1e-6 }
+		{"free batch", func(*weights.Bundle, *inferencetest.Gaussian) {}, Capabilities{MaxRows: 8, Bitwise: true}, ""},
+		{"fixed batch", func(b *weights.Bundle, _ *inferencetest.Gaussian) { b.Graph.Sample.Shape[0] = 1 }, Capabilities{MaxRows: 1, Bitwise: true}, ""},
+		{"a batch that is free in name only", func(_ *weights.Bundle, g *inferencetest.Gaussian) { g.Before = frozen }, Capabilities{MaxRows: 1, Bitwise: true}, ""},
+		{"bits that depend on the batch", func(_ *weights.Bundle, g *inferencetest.Gaussian) {
+			g.After = func(out []float32) { out[0] += float32(len(out)) * 1e-6 }
 		}, Capabilities{MaxRows: 8}, ""},
-		{"a broken network", func(_ *weights.Bundle, g *gaussian) { g.before = func(int) error { return errBroken } },
+		{"a broken network", func(_ *weights.Bundle, g *inferencetest.Gaussian) { g.Before = func(int) error { return errBroken } },
 			Capabilities{}, "ten: the network fails on a batch of 1 at 8×8: broken"},
-		{"values that are not finite", func(_ *weights.Bundle, g *gaussian) { g.after = func(out []float32) { out[3] = notFinite } },
+		{"values that are not finite", func(_ *weights.Bundle, g *inferencetest.Gaussian) {
+			g.After = func(out []float32) { out[3] = notFinite }
+		},
 			Capabilities{}, "ten: the network gives values that are not finite"},
-		{"an unknown default sampler", func(b *weights.Bundle, _ *gaussian) { b.Defaults.Sampler = "best" },
+		{"an unknown default sampler", func(b *weights.Bundle, _ *inferencetest.Gaussian) { b.Defaults.Sampler = "best" },
 			Capabilities{}, `ten: the default sampler "best" is not one of [ddim ddpm euler]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, network := bundleOf(), newGaussian(t)
+			b, network := inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t)
 			c.change(b, network)
 			m, err := NewModel(b, network, 8, Unobserved{})
 			if c.err != "" {
