@@ -2,7 +2,9 @@
 
 The network is diffusers' UNet2DModel. It learns ε in x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε (Ho et al. 2020, eq. 14) with
 the label beside it, or with the null label in its place for some of the examples, so that classifier-free guidance
-(Ho & Salimans 2022) has both predictions to work with. Training resumes from its checkpoint when started again.
+(Ho & Salimans 2022) has both predictions to work with. A timestep's loss is weighted by min(SNR, γ)/SNR with SNR =
+ᾱ/(1−ᾱ) (Hang et al. 2023): the nearly clean ones are many and easy, and would drown those that decide the shape.
+Training resumes from its checkpoint when started again.
 """
 
 import argparse
@@ -65,6 +67,12 @@ def stratified_timesteps(count: int, generator: torch.Generator) -> torch.Tensor
     return ((torch.arange(count) + offset) / count * 1000).long().clamp(max=999)
 
 
+def loss_weights(alphas_cumprod: torch.Tensor, gamma: float) -> torch.Tensor:
+    """min(SNR, γ)/SNR of every timestep."""
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    return snr.clamp(max=gamma) / snr
+
+
 def learning_rate(step: int, args: argparse.Namespace) -> float:
     """Rises linearly over the warm-up, then falls along half a cosine to zero at the last step."""
     warm = min(1.0, (step + 1) / args.warmup)
@@ -83,6 +91,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     images, labels = load_images(args.data)
     scheduler = build_scheduler()
+    weights = loss_weights(scheduler.alphas_cumprod, args.snr_gamma)
     network = build_network()
     optimizer = torch.optim.AdamW(network.parameters(), lr=args.learning_rate, weight_decay=0.01)
     ema = EMAModel(network.parameters(), decay=args.ema_decay)
@@ -113,7 +122,7 @@ def train(args: argparse.Namespace) -> None:
         xt = scheduler.add_noise(x0, noise, t)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             predicted = network(xt, t, class_labels=label).sample
-        loss = F.mse_loss(predicted.float(), noise)
+        loss = (weights[t] * F.mse_loss(predicted.float(), noise, reduction="none").mean((1, 2, 3))).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -168,12 +177,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="directory with MNIST's four IDX files, plain or gzipped")
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="diffusers folder to write")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/digits.pt"), help="file to resume from")
-    parser.add_argument("--steps", type=int, default=11000, help="optimiser steps in all")
+    parser.add_argument("--steps", type=int, default=7600, help="optimiser steps in all")
     parser.add_argument("--batch", type=int, default=64, help="images a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=200, help="steps of linear warm-up")
     parser.add_argument("--ema-decay", type=float, default=0.999, help="decay of the averaged weights")
     parser.add_argument("--drop-label", type=float, default=0.15, help="share of examples with the null label")
+    parser.add_argument("--snr-gamma", type=float, default=5.0, help="γ of the loss weights; infinity weighs all alike")
     parser.add_argument("--every", type=int, default=200, help="steps between log lines and checkpoints")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="PyTorch's threads")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
