@@ -110,6 +110,11 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request, req inference.
 	if err := withFaults(r, faults, err); err != nil {
 		return err
 	}
+	if media == typePNG {
+		if err := s.checkSheet(r, recipe); err != nil {
+			return err
+		}
+	}
 	// The random seed of the answer is the one resolved here, so that its headers and its pictures agree.
 	req.Seed = &recipe.Seed
 	if r.Method == http.MethodGet {
@@ -134,6 +139,16 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request, req inference.
 	w.Header().Set("Denoised-Model", recipe.Model)
 	w.Header().Set("Seed", strconv.FormatUint(uint64(recipe.Seed), 10))
 	return write(w, body)
+}
+
+// checkSheet holds a contact sheet to the limit that a single picture has.
+func (s *Server) checkSheet(r *http.Request, recipe inference.Recipe) error {
+	pixels := recipe.Count * recipe.Size[0] * recipe.Size[1] * recipe.Scale * recipe.Scale
+	if pixels <= s.pipeline.Limits.Pixels {
+		return nil
+	}
+	return withFaults(r, faultsOf(r, []inference.FieldError{{Field: "count", Detail: fmt.Sprintf(
+		"gives a sheet of %d pixels; allowed: at most %d, or to ask for application/json", pixels, s.pipeline.Limits.Pixels)}}), nil)
 }
 
 // withFaults joins what was wrong with the encoding of a request to what the pipeline found wrong with its values.

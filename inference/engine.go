@@ -24,7 +24,7 @@ type Engine struct {
 	oneTime  bool // the network takes a single timestep a run
 	observer Observer
 
-	mu           sync.Mutex
+	mu           sync.Mutex // also held while the observer hears of a level, so that it hears the last one last
 	pending      []*row
 	trajectories int
 	live         int // rows that the live trajectories ask for at a time
@@ -102,9 +102,8 @@ func (e *Engine) count(trajectories, rows int) {
 	e.mu.Lock()
 	e.trajectories += trajectories
 	e.live += rows
-	now := e.trajectories
+	e.observer.TrajectoriesLive(e.model, e.trajectories)
 	e.mu.Unlock()
-	e.observer.TrajectoriesLive(e.model, now)
 	e.nudge()
 }
 
@@ -149,9 +148,8 @@ func (e *Engine) enqueue(rows []*row) error {
 		return errClosed
 	}
 	e.pending = append(e.pending, rows...)
-	waiting := len(e.pending)
+	e.observer.RowsQueued(e.model, len(e.pending))
 	e.mu.Unlock()
-	e.observer.RowsQueued(e.model, waiting)
 	e.nudge()
 	return nil
 }
@@ -161,13 +159,13 @@ func (e *Engine) withdraw(c *call) {
 	e.mu.Lock()
 	before := len(e.pending)
 	e.pending = slices.DeleteFunc(e.pending, func(r *row) bool { return r.call == c })
-	c.left -= before - len(e.pending)
-	waiting := len(e.pending)
-	if c.left == 0 && c.running == 0 && before > waiting {
+	withdrawn := before - len(e.pending)
+	c.left -= withdrawn
+	if withdrawn > 0 && c.left == 0 && c.running == 0 {
 		close(c.done)
 	}
+	e.observer.RowsQueued(e.model, len(e.pending))
 	e.mu.Unlock()
-	e.observer.RowsQueued(e.model, waiting)
 	e.nudge()
 }
 
@@ -206,9 +204,8 @@ func (e *Engine) collect() []*row {
 		waiting := len(e.pending)
 		if waiting > 0 && (over || waiting >= min(e.maxRows, e.live)) {
 			batch := e.take()
-			waiting = len(e.pending)
+			e.observer.RowsQueued(e.model, len(e.pending))
 			e.mu.Unlock()
-			e.observer.RowsQueued(e.model, waiting)
 			return batch
 		}
 		e.mu.Unlock()

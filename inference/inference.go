@@ -23,7 +23,8 @@ type Network interface {
 	Describe() (runtime, device string, threads int)
 }
 
-// Observer is told what the engines do. Its methods are called from several goroutines and must return at once.
+// Observer is told what the engines do. Its methods are called from several goroutines, must return at once and may not
+// call back.
 type Observer interface {
 	// NetworkRan reports a run of the model's network over rows rows.
 	NetworkRan(model string, rows int, took time.Duration)

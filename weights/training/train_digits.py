@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="directory with MNIST's four IDX files, plain or gzipped")
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="diffusers folder to write")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/digits.pt"), help="file to resume from")
-    parser.add_argument("--steps", type=int, default=7600, help="optimiser steps in all")
+    parser.add_argument("--steps", type=int, default=6800, help="optimiser steps in all")
     parser.add_argument("--batch", type=int, default=64, help="images a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=200, help="steps of linear warm-up")
