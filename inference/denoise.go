@@ -75,7 +75,7 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	seat := m.engine.Join([3]int{m.Bundle.Channels, picture.Height, picture.Width}, 1)
 	defer seat.Leave()
 	run := diffusion.Run{Levels: levels, Noise: diffusion.NewGenerator(changed.Seed).Normal}
-	if err := method.Sample(ctx, m.denoiser(seat, -1, 1), x, run); err != nil {
+	if err := method.Sample(ctx, m.denoiser(method, seat, -1, 1), x, run); err != nil {
 		return nil, err
 	}
 	changed.Timing.include(seat)

@@ -90,8 +90,8 @@ func (m *Model) levels(method diffusion.Method, steps int) ([]diffusion.Level, e
 	return spacing.Levels(m.schedule, steps, !method.Fractional)
 }
 
-// denoiser builds, from the network's place in the engine, what the samplers call. A label of −1 is no label.
-func (m *Model) denoiser(seat *Seat, label int, guidance float64) diffusion.Denoiser {
+// denoiser builds, from a place in the engine, what a method's sampler calls. A label of −1 is no label.
+func (m *Model) denoiser(method diffusion.Method, seat *Seat, label int, guidance float64) diffusion.Denoiser {
 	var predict diffusion.Predictor
 	switch null := m.Bundle.NullLabel; {
 	case label < 0:
@@ -102,7 +102,7 @@ func (m *Model) denoiser(seat *Seat, label int, guidance float64) diffusion.Deno
 		predict = diffusion.Guided(seat.Predict, int64(label), int64(null), guidance)
 	}
 	d := diffusion.Epsilon(predict)
-	if s := m.Bundle.Scheduler; s.ClipSample {
+	if s := m.Bundle.Scheduler; s.ClipSample && !method.Unclipped {
 		d = diffusion.Clipped(d, s.ClipSampleRange)
 		if s.UseClippedModelOutput {
 			d = diffusion.Consistent(d)

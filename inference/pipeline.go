@@ -123,7 +123,7 @@ func (p plan) draw(ctx context.Context, image *Image, seat *Seat) error {
 		x[i] *= start
 	}
 	run := diffusion.Run{Levels: p.levels, Eta: value(image.Recipe.Eta, 0), Noise: generator.Normal}
-	denoiser := p.model.denoiser(seat, p.label(image), image.Recipe.GuidanceScale)
+	denoiser := p.model.denoiser(p.method, seat, p.label(image), image.Recipe.GuidanceScale)
 	if err := p.method.Sample(ctx, denoiser, x, run); err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import "context"
 //
 //	x̃' = x̃ + (σ̃' − σ̃)·ε̂,   x̃ = x/α,  σ̃ = σ/α
 //
-// It never clips: it asks the denoiser for ε̂ alone.
+// It asks the denoiser for ε̂ alone.
 func Euler(ctx context.Context, d Denoiser, x []float32, run Run) error {
 	for i, next := range run.Levels[1:] {
 		at := run.Levels[i]

@@ -35,6 +35,7 @@ type Method struct {
 	Evaluations int    // of the network a step
 	Fractional  bool   // visits timesteps between trained ones
 	MayEndNoisy bool   // ends at the first trained level where the scheduler's set_alpha_to_one is false
+	Unclipped   bool   // never clips x̂₀, whatever the model's scheduler says
 	// Start scales the standard normal noise that the state begins with, given the spacing's name and first level.
 	Start  func(spacing string, first Level) float64
 	Sample Sampler
@@ -51,7 +52,7 @@ var methods = map[string]Method{
 	},
 	"euler": {
 		Title: "Euler", Paper: "https://arxiv.org/abs/2206.00364",
-		Order: 1, Evaluations: 1, Fractional: true, Start: toFirstLevel, Sample: Euler,
+		Order: 1, Evaluations: 1, Fractional: true, Unclipped: true, Start: toFirstLevel, Sample: Euler,
 	},
 }
 

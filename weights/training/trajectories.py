@@ -42,16 +42,16 @@ def exact_noise(x: torch.Tensor, alpha: float, sigma: float) -> torch.Tensor:
     return ((x - alpha * data) / sigma).float()
 
 
-def draw(scheduler, predict, shape, steps: int, seed: int, eta: float | None = None, lookup: bool = False) -> dict:
+def draw(scheduler, predict, shape, steps: int, seed: int, eta: float | None = None, lookup=False, consistent=False) -> dict:
     """One trajectory, with its noise drawn in the order of diffusers' pipelines: the start, then one draw a step.
 
     predict takes the scaled state, the timestep and the level (α, σ). With lookup, the step to the next timestep is
-    ours instead of the scheduler's.
+    ours instead of the scheduler's; with consistent, DDIM's ε follows the clipped x̂_0.
     """
     scheduler.set_timesteps(steps)
     generator = torch.Generator().manual_seed(seed)
     path = levels(scheduler)
-    extra = {} if eta is None else {"eta": eta}
+    extra = {} if eta is None else {"eta": eta, "use_clipped_model_output": consistent}
     x = torch.randn(shape, generator=generator) * scheduler.init_noise_sigma
     states = []
     for i, t in enumerate(scheduler.timesteps):
@@ -109,13 +109,14 @@ def digits(folder: Path) -> dict:
     """The trained network under its own scheduler config, 50 steps; states are base64 of little-endian float32."""
     network = UNet2DModel.from_pretrained(folder / "unet").eval()
     config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
-    null = json.loads((folder / "model_index.json").read_text())["denoised"]["null_label"]
+    own = json.loads((folder / "model_index.json").read_text())["denoised"]
+    null, consistent = own["null_label"], own.get("use_clipped_model_output", False)
     shown = (1, 10, 25, 40, 50)
     cases = []
     for (sampler, eta), guidance in product(DIGITS, (1.0, 2.0)):
         label, seed = (3 * len(cases) + 7) % 10, 11 * len(cases) + 1
         scheduler = SCHEDULERS[sampler].from_config(config)
-        drawn = draw(scheduler, guided(network, label, null, guidance), (1, 1, 28, 28), 50, seed, eta)
+        drawn = draw(scheduler, guided(network, label, null, guidance), (1, 1, 28, 28), 50, seed, eta, consistent=consistent)
         drawn["states"] = [encode(drawn["states"][n - 1]) for n in shown]
         case = {"sampler": sampler, "eta": eta, "steps": 50, "label": label, "guidance_scale": guidance}
         cases.append({**case, "shown": list(shown), **drawn})
