@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -295,5 +296,28 @@ func TestProbe(t *testing.T) {
 				t.Errorf("found %+v, want %+v", m.Capabilities, c.want)
 			}
 		})
+	}
+}
+
+// TestClippingActsWhereDiffusersHasIt draws the highest class, whose data often leaves [−1, 1]: DDPM and DDIM clip x̂₀ where
+// the scheduler's config says so, and Euler's method never does.
+func TestClippingActsWhereDiffusersHasIt(t *testing.T) {
+	for _, c := range []struct {
+		sampler string
+		clips   bool
+	}{{"ddpm", true}, {"ddim", true}, {"euler", false}} {
+		draw := func(clip bool) []float32 {
+			b := inferencetest.Bundle("ten", 8)
+			b.Scheduler.ClipSample, b.Scheduler.UseClippedModelOutput = clip, clip
+			return generate(t, serve(t, b, inferencetest.NewGaussian(t)),
+				Request{Labels: []string{"9"}, Seed: ptr(uint32(1)), Sampler: &c.sampler}).Images[0].Tensor
+		}
+		clipped, free := draw(true), draw(false)
+		if differ := !slices.Equal(clipped, free); differ != c.clips {
+			t.Errorf("%s: clipping changes the picture: %t", c.sampler, differ)
+		}
+		if inside := slices.Max(clipped) <= 1; inside != c.clips {
+			t.Errorf("%s: the largest value is %g", c.sampler, slices.Max(clipped))
+		}
 	}
 }
