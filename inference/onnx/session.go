@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"strconv"
+	"strings"
 
 	ort "github.com/yalue/onnxruntime_go"
 )
@@ -68,7 +69,7 @@ func (s *Session) load(device string) (*ort.DynamicAdvancedSession, error) {
 	}
 	if device == CUDA {
 		if err := appendCUDA(options); err != nil {
-			return nil, fmt.Errorf("CUDA cannot be had: %w", err)
+			return nil, fmt.Errorf("CUDA cannot be had: %s", reason(err))
 		}
 	}
 	inputs := []string{s.graph.Sample, s.graph.Timestep}
@@ -110,6 +111,15 @@ func appendCUDA(options *ort.SessionOptions) error {
 		return err
 	}
 	return options.AppendExecutionProviderCUDA(cuda)
+}
+
+// reason is what onnxruntime says of a failure, without the place in its own source that it puts before it.
+func reason(err error) string {
+	_, text, found := strings.Cut(err.Error(), " FAIL : ")
+	if !found {
+		return err.Error()
+	}
+	return strings.TrimSpace(text)
 }
 
 // Fallback is why a session that was asked for [Auto] does not run on CUDA; nil where it does.
