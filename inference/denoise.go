@@ -30,7 +30,7 @@ type NoiseRequest struct {
 type Changed struct {
 	Picture *Picture
 	Model   *Model  // nil where none was needed
-	Sigma   float64 // of the noise removed or added, on the 0…255 scale
+	Sigma   float64 // of the noise taken to be there, or added, on the 0…255 scale
 	Seed    uint32
 	Timing  Timing
 }
@@ -68,6 +68,7 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	}
 	span := m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0]
 	levels := m.schedule.Geometric(changed.Sigma*span/maxSigma, steps)
+	changed.Sigma = levels[0].Ratio() * maxSigma / span
 	x := m.tensor(picture)
 	for i := range x {
 		x[i] *= float32(levels[0].Alpha)

@@ -63,9 +63,21 @@ func TestDenoise(t *testing.T) {
 		}
 		sigma := c.sigma * 2 / 255
 		got := 2*float64(changed.Picture.Colours[9]) - 1
-		if want := c.want(sigma * sigma); math.Abs(got-want) > 2e-3 || changed.Sigma != c.sigma {
+		if want := c.want(sigma * sigma); math.Abs(got-want) > 2e-3 || math.Abs(changed.Sigma-c.sigma) > 1e-9 {
 			t.Errorf("σ = %g in %d steps: %.4f, want %.4f", c.sigma, c.steps, got, want)
 		}
+	}
+}
+
+// TestDenoiseSaysWhichNoiseItTook asks for less noise than the schedule has anywhere: it takes the schedule's least.
+func TestDenoiseSaysWhichNoiseItTook(t *testing.T) {
+	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
+	changed, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: ptr(0.1)}, grey(t, 8, 8, 77))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least := linear(t).At(0).Ratio() * 255 / 2; math.Abs(changed.Sigma-least) > 1e-9 {
+		t.Errorf("σ = 0.1 is taken for %g, want %g", changed.Sigma, least)
 	}
 }
 
