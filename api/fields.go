@@ -118,9 +118,9 @@ func quoted(text string) string {
 // empty object. What is wrong with single fields comes back as faults, each with its pointer; a body that is not JSON at
 // all is an error.
 func decodeJSON[T any](body io.Reader, fields map[string]field[T], target *T) ([]fault, error) {
-	text, err := io.ReadAll(body)
+	text, err := readBody(body)
 	if err != nil {
-		return nil, fmt.Errorf("read the body: %w", err)
+		return nil, err
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, nil
@@ -139,7 +139,7 @@ func decodeJSON[T any](body io.Reader, fields map[string]field[T], target *T) ([
 	}
 	var faults []fault
 	var seen []string
-	for decoder.More() {
+	for decoder.More() && len(faults) < maxFaults {
 		name, value := nextField(decoder)
 		wrong := ""
 		switch known, ok := fields[name]; {
@@ -149,13 +149,25 @@ func decodeJSON[T any](body io.Reader, fields map[string]field[T], target *T) ([
 			wrong = "is given twice"
 		default:
 			wrong = known.set(target, value)
+			seen = append(seen, name)
 		}
-		seen = append(seen, name)
 		if wrong != "" {
 			faults = append(faults, fault{Pointer: pointer(name), Detail: wrong})
 		}
 	}
 	return faults, nil
+}
+
+// maxFaults is how many faults of one body are told: more help nobody, and a body may be made of nothing else.
+const maxFaults = 32
+
+// readBody reads all that a client sends. What goes wrong is the client's doing: too much of it, or less than announced.
+func readBody(body io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(body)
+	if _, large := errors.AsType[*http.MaxBytesError](err); err != nil && !large {
+		return nil, refuse(http.StatusBadRequest, "the body cannot be read to its end: %v", err)
+	}
+	return content, err
 }
 
 // nextField reads a name and its value from text that is known to be valid.

@@ -76,12 +76,15 @@ const (
 	typeNPY       = "application/x-npy"
 )
 
+// maxRequest bounds the body of a request to draw, in bytes. Only images need more.
+const maxRequest = 64 << 10
+
 func (s *Server) postGenerate(w http.ResponseWriter, r *http.Request) error {
 	if err := requireType(r, "application/json"); err != nil {
 		return err
 	}
 	var req inference.Request
-	faults, err := decodeJSON(r.Body, generateFields, &req)
+	faults, err := decodeJSON(http.MaxBytesReader(w, r.Body, maxRequest), generateFields, &req)
 	if err != nil {
 		return err
 	}

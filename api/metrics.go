@@ -53,7 +53,7 @@ func NewMetrics(version string) *Metrics {
 		requests: counter("denoised_http_requests_total", "HTTP requests answered.", "route", "method", "code"),
 		durations: histogram("denoised_http_request_duration_seconds", "Time from a request's arrival to its answer's end.",
 			prometheus.ExponentialBuckets(0.001, 2.5, 14), "route", "method"),
-		images: counter("denoised_images_total", "Images drawn, denoised or noised.", "model", "task"),
+		images: counter("denoised_images_total", "Images drawn, denoised or noised by a model.", "model", "task"),
 		rows:   counter("denoised_network_rows_total", "Rows evaluated by the network.", model...),
 		runs: histogram("denoised_network_run_seconds", "Time of one run of the network.",
 			prometheus.ExponentialBuckets(0.0005, 2, 16), model...),

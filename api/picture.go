@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"mime"
@@ -133,9 +132,9 @@ func readImage(r *http.Request) ([]byte, error) {
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == form {
 		return readPart(r)
 	}
-	file, err := io.ReadAll(r.Body)
+	file, err := readBody(r.Body)
 	if err != nil {
-		return nil, fmt.Errorf("read the body: %w", err)
+		return nil, err
 	}
 	if len(file) == 0 {
 		return nil, refuse(http.StatusBadRequest, "the body is empty; it should be the image")
@@ -152,7 +151,7 @@ func readPart(r *http.Request) ([]byte, error) {
 	var file []byte
 	for {
 		part, err := reader.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // wrapped, it is a form that ends too early
 			break
 		}
 		if _, ok := errors.AsType[*http.MaxBytesError](err); err != nil && !ok {
@@ -165,8 +164,8 @@ func readPart(r *http.Request) ([]byte, error) {
 			return nil, &refusal{status: http.StatusUnprocessableEntity, detail: "the form cannot be served as it stands",
 				faults: []fault{{Pointer: pointer(part.FormName()), Detail: "allowed: one part, called image"}}}
 		}
-		if file, err = io.ReadAll(part); err != nil {
-			return nil, fmt.Errorf("read the part image: %w", err)
+		if file, err = readBody(part); err != nil {
+			return nil, err
 		}
 	}
 	if len(file) == 0 {

@@ -73,7 +73,10 @@ func TestRefusals(t *testing.T) {
 			"none of the types in Accept is served here; allowed: image/png, application/json, multipart/mixed, application/x-npy", nil},
 		{"another site's page", "GET", "/v1/generate", "", []string{"Sec-Fetch-Site", "cross-site"}, 403, "browsers may not send requests from other sites", nil},
 		{"another site's form", "POST", "/v1/generate", "", []string{"Sec-Fetch-Site", "cross-site"}, 403, "browsers may not send requests from other sites", nil},
-		{"a long body", "POST", "/v1/generate", strings.Repeat(" ", 1<<20+1), nil, 413, "the body is larger than 1048576 bytes", nil},
+		{"a long body", "POST", "/v1/generate", strings.Repeat(" ", 1<<16+1), nil, 413, "the body is larger than 65536 bytes", nil},
+		{"an image of too many bytes", "POST", "/v1/denoise", strings.Repeat(" ", 1<<20+1), nil, 413, "the body is larger than 1048576 bytes", nil},
+		{"a form whose part has no end", "POST", "/v1/denoise", "--x\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n1",
+			[]string{"Content-Type", "multipart/form-data; boundary=x"}, 400, "the body cannot be read to its end: unexpected EOF", nil},
 		{"no image", "POST", "/v1/denoise", "", nil, 400, "the body is empty; it should be the image", nil},
 		{"not an image", "POST", "/v1/denoise", "GIF89a", nil, 415,
 			"the body is not an image that is read here; allowed: image/png, image/jpeg, image/webp", nil},
@@ -159,5 +162,14 @@ func TestUnsoundRequestIDIsReplaced(t *testing.T) {
 		if got := s.get("/livez", "X-Request-Id", id).Header.Get("X-Request-Id"); got == id || len(got) != 16 {
 			t.Errorf("%q became %q", id, got)
 		}
+	}
+}
+
+// TestManyFaultsAreCounted sends a body of nothing but mistakes: the answer stays small.
+func TestManyFaultsAreCounted(t *testing.T) {
+	s := newService(t)
+	body := s.read(s.send("POST", "/v1/generate", "{"+strings.Repeat(`"a":1,`, 5000)+`"b":1}`), 422)
+	if n := strings.Count(body, `"pointer"`); n != maxFaults {
+		t.Errorf("%d faults are told", n)
 	}
 }

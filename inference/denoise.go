@@ -132,10 +132,11 @@ func (p *Pipeline) diffuse(req NoiseRequest, picture *Picture) (*Changed, error)
 	span := m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0]
 	changed.Sigma = at.Sigma * maxSigma / span
 	x := m.tensor(picture)
-	noise := make([]float32, len(x))
+	// A grey picture stays grey in a colour model: its three channels have the same noise.
+	noise := make([]float32, len(picture.Colours))
 	diffusion.NewGenerator(changed.Seed).Normal(noise)
 	for i := range x {
-		x[i] = float32(float32(at.Alpha)*x[i]) + float32(float32(at.Sigma)*noise[i])
+		x[i] = float32(float32(at.Alpha)*x[i]) + float32(float32(at.Sigma)*noise[i%len(noise)])
 	}
 	changed.Picture = picture.with(m.colours(x, picture))
 	return changed, nil

@@ -54,7 +54,10 @@ func (m *Model) Guides() bool { return m.Conditional() && m.Bundle.NullLabel >= 
 
 // Tasks lists what the model can do, in the words of the HTTP contract.
 func (m *Model) Tasks() []string {
-	if m.Unconditional() {
+	switch {
+	case m.Bundle.Channels == 4: // a picture's transparency is kept as it is, never taken for a channel to clean
+		return []string{"generate"}
+	case m.Unconditional():
 		return []string{"generate", "denoise", "noise"}
 	}
 	return []string{"generate", "noise"}

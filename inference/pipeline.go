@@ -37,7 +37,7 @@ func (p *Pipeline) Model(name string) (*Model, error) {
 		}
 		names = append(names, m.Bundle.Name)
 	}
-	return nil, &Error{Kind: NotFound, Detail: fmt.Sprintf("no model is called %q; served: %s", name, strings.Join(names, ", "))}
+	return nil, &Error{Kind: NotFound, Detail: fmt.Sprintf("no model is called %.80q; served: %s", name, strings.Join(names, ", "))}
 }
 
 // does says whether the model is able to do a task.

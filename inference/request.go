@@ -122,7 +122,7 @@ func (p *Pipeline) checkSampler(f *faults, m *Model, name string, steps int) (di
 func (p *Pipeline) checkMethod(f *faults, name string) diffusion.Method {
 	method, ok := diffusion.MethodOf(name)
 	if !ok {
-		f.add("sampler", "%q is unknown; allowed: %s", name, strings.Join(diffusion.Methods(), ", "))
+		f.add("sampler", "%.80q is unknown; allowed: %s", name, strings.Join(diffusion.Methods(), ", "))
 	}
 	return method
 }
@@ -140,7 +140,7 @@ func (m *Model) checkLabels(f *faults, r Recipe) {
 	}
 	for _, label := range r.Labels {
 		if m.index(label) < 0 {
-			f.add("label", "%q is unknown; allowed: %s", label, strings.Join(m.Bundle.Labels, ", "))
+			f.add("label", "%.80q is unknown; allowed: %s", label, strings.Join(m.Bundle.Labels, ", "))
 			return
 		}
 	}
