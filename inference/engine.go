@@ -21,6 +21,7 @@ type Engine struct {
 	model    string
 	network  Network
 	maxRows  int
+	maxSize  int  // values that a run's rows have together; a single row may have more
 	oneTime  bool // the network takes a single timestep a run
 	observer Observer
 
@@ -53,11 +54,11 @@ type call struct {
 	done    chan struct{}
 }
 
-// NewEngine starts an engine over a network. A run has at most maxRows rows; with oneTime all of them have the same
-// timestep.
-func NewEngine(model string, network Network, maxRows int, oneTime bool, observer Observer) *Engine {
+// NewEngine starts an engine over a network. A run has at most maxRows rows, and fewer where the rows are so large that
+// they would have more than maxSize values together; with oneTime all of them have the same timestep.
+func NewEngine(model string, network Network, maxRows, maxSize int, oneTime bool, observer Observer) *Engine {
 	e := &Engine{
-		model: model, network: network, maxRows: maxRows, oneTime: oneTime, observer: observer,
+		model: model, network: network, maxRows: maxRows, maxSize: maxSize, oneTime: oneTime, observer: observer,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go e.serve()
@@ -202,7 +203,7 @@ func (e *Engine) collect() []*row {
 			return nil
 		}
 		waiting := len(e.pending)
-		if waiting > 0 && (over || waiting >= min(e.maxRows, e.live)) {
+		if waiting > 0 && (over || waiting >= min(e.fits(e.pending[0].call), e.live)) {
 			batch := e.take()
 			e.observer.RowsQueued(e.model, len(e.pending))
 			e.mu.Unlock()
@@ -223,12 +224,16 @@ func (e *Engine) collect() []*row {
 	}
 }
 
+// fits is how many rows like a call's one run takes.
+func (e *Engine) fits(c *call) int { return min(e.maxRows, max(1, e.maxSize/len(c.x))) }
+
 // take removes from the queue, in its order, the rows that can ride with the first one.
 func (e *Engine) take() []*row {
 	first := e.pending[0].call
+	most := e.fits(first)
 	var batch []*row
 	e.pending = slices.DeleteFunc(e.pending, func(r *row) bool {
-		fits := len(batch) < e.maxRows && r.call.shape == first.shape && (!e.oneTime || r.call.t == first.t)
+		fits := len(batch) < most && r.call.shape == first.shape && (!e.oneTime || r.call.t == first.t)
 		if fits {
 			batch = append(batch, r)
 			r.call.running++

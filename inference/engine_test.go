@@ -61,20 +61,23 @@ func TestEngineFillsBatches(t *testing.T) {
 		name         string
 		trajectories int
 		maxRows      int
+		maxSize      int
 		oneTime      bool
 		labels       []int64
 		want         []int // rows of each of the runs
 	}{
-		{"a lone trajectory waits for nobody", 1, 8, false, []int64{0}, []int{1, 1, 1}},
-		{"guidance puts both rows in one run", 1, 8, false, []int64{0, 5}, []int{2, 2, 2}},
-		{"every live trajectory is waited for", 5, 8, false, []int64{0}, []int{5, 5, 5}},
-		{"no run is larger than allowed", 4, 3, false, []int64{0}, []int{3, 3, 3, 3}},
-		{"a step's rows are split where a run takes one", 1, 1, false, []int64{0, 5}, []int{1, 1, 1, 1, 1, 1}},
+		{"a lone trajectory waits for nobody", 1, 8, 1000, false, []int64{0}, []int{1, 1, 1}},
+		{"guidance puts both rows in one run", 1, 8, 1000, false, []int64{0, 5}, []int{2, 2, 2}},
+		{"every live trajectory is waited for", 5, 8, 1000, false, []int64{0}, []int{5, 5, 5}},
+		{"no run is larger than allowed", 4, 3, 1000, false, []int64{0}, []int{3, 3, 3, 3}},
+		{"rows too large for one run are spread over several", 4, 8, 11, false, []int64{0}, []int{2, 2, 2, 2, 2, 2}},
+		{"a row larger than that has a run of its own", 2, 8, 3, false, []int64{0}, []int{1, 1, 1, 1, 1, 1}},
+		{"a step's rows are split where a run takes one", 1, 1, 1000, false, []int64{0, 5}, []int{1, 1, 1, 1, 1, 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := &echo{takes: 5 * time.Millisecond}
-				engine := NewEngine("m", network, c.maxRows, c.oneTime, Unobserved{})
+				engine := NewEngine("m", network, c.maxRows, c.maxSize, c.oneTime, Unobserved{})
 				var group sync.WaitGroup
 				var seats []*Seat
 				for range c.trajectories {
@@ -106,7 +109,7 @@ func TestEngineFillsBatches(t *testing.T) {
 func TestEngineWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &echo{takes: 5 * time.Millisecond}
-		engine := NewEngine("m", network, 8, false, Unobserved{})
+		engine := NewEngine("m", network, 8, 32, false, Unobserved{})
 		defer engine.Close()
 		idle := engine.Join(shape, 1)
 		defer idle.Leave()
@@ -124,7 +127,7 @@ func TestEngineWindow(t *testing.T) {
 func TestEngineKeepsTimestepsApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &echo{takes: time.Millisecond}
-		engine := NewEngine("m", network, 8, true, Unobserved{})
+		engine := NewEngine("m", network, 8, 32, true, Unobserved{})
 		var group sync.WaitGroup
 		seats := []*Seat{engine.Join(shape, 1), engine.Join(shape, 1), engine.Join(shape, 1)}
 		for i, seat := range seats {
@@ -162,7 +165,7 @@ func TestEngineCancellation(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := &echo{takes: 10 * time.Millisecond}
 				observer := &ledger{}
-				engine := NewEngine("m", network, 1, false, observer)
+				engine := NewEngine("m", network, 1, 4, false, observer)
 				other := engine.Join(shape, 1)
 				var group sync.WaitGroup
 				group.Go(func() {
@@ -193,7 +196,7 @@ func TestEngineCancellation(t *testing.T) {
 
 func TestEngineFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := NewEngine("m", &echo{fails: errBroken}, 1, false, Unobserved{})
+		engine := NewEngine("m", &echo{fails: errBroken}, 1, 4, false, Unobserved{})
 		// Both rows of the step fail, in runs of their own.
 		err := walk(t.Context(), engine.Join(shape, 2), 1, 1, 0, 5)
 		if !errors.Is(err, errBroken) || KindOf(err) != Internal {
@@ -207,7 +210,7 @@ func TestEngineFailure(t *testing.T) {
 }
 
 func BenchmarkEngine(b *testing.B) {
-	engine := NewEngine("m", &echo{}, 8, false, Unobserved{})
+	engine := NewEngine("m", &echo{}, 8, 32, false, Unobserved{})
 	defer engine.Close()
 	seat := engine.Join(shape, 1)
 	defer seat.Leave()

@@ -27,16 +27,21 @@ func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
-	if _, ok := diffusion.MethodOf(b.Defaults.Sampler); !ok {
+	m := &Model{Bundle: b, schedule: schedule}
+	method, ok := diffusion.MethodOf(b.Defaults.Sampler)
+	if !ok {
 		return nil, fmt.Errorf("%s: the default sampler %q is not one of %v", b.Name, b.Defaults.Sampler, diffusion.Methods())
+	}
+	if _, err := m.levels(method, b.Defaults.Steps); err != nil {
+		return nil, fmt.Errorf("%s: the default steps: %w", b.Name, err)
 	}
 	found, err := probe(b, network, maxRows)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
-	m := &Model{Bundle: b, Capabilities: found, schedule: schedule}
+	m.Capabilities = found
 	m.Runtime, m.Device, m.Threads = network.Describe()
-	m.engine = NewEngine(b.Name, network, found.MaxRows, oneTimestep(b), observer)
+	m.engine = NewEngine(b.Name, network, found.MaxRows, found.MaxRows*b.Channels*b.Height*b.Width, oneTimestep(b), observer)
 	return m, nil
 }
 
@@ -63,6 +68,10 @@ func (m *Model) Tasks() []string {
 	return []string{"generate", "noise"}
 }
 
+// maxEnlargement bounds a drawn area by the model's own: attention takes memory by the square of the area, which nothing
+// in a request for a large picture shows.
+const maxEnlargement = 16
+
 // serves reports a size that the network does not take.
 func (m *Model) serves(f *faults, field string, size [2]int) {
 	own := [2]int{m.Bundle.Height, m.Bundle.Width}
@@ -71,6 +80,10 @@ func (m *Model) serves(f *faults, field string, size [2]int) {
 	}
 	if m.SizeStep == 0 {
 		f.add(field, "is %d×%d; the model %s serves %d×%d only", size[0], size[1], m.Bundle.Name, own[0], own[1])
+		return
+	}
+	if most := maxEnlargement * own[0] * own[1]; size[0] < 1 || size[1] < 1 || size[0] > most/size[1] {
+		f.add(field, "is %d×%d; the model %s serves at most %d pixels, %d times its own", size[0], size[1], m.Bundle.Name, most, maxEnlargement)
 		return
 	}
 	for axis := range size {

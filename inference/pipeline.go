@@ -85,9 +85,10 @@ func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
 		image := &result.Images[i]
 		*image = Image{Recipe: plan.recipe.Single(i), model: plan.model, version: p.Version}
 		image.Shape = [3]int{plan.model.Bundle.Channels, image.Recipe.Size[0], image.Recipe.Size[1]}
-		seat := plan.seat(image)
-		seats[i] = seat
-		group.Go(func() error { return plan.draw(ctx, image, seat) })
+		seats[i] = plan.seat(image)
+	}
+	for i, seat := range seats {
+		group.Go(func() error { return plan.draw(ctx, &result.Images[i], seat) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err

@@ -235,8 +235,15 @@ func TestSizes(t *testing.T) {
 	if want := "size: is 10×8; the model ten serves 8×8 and sizes that differ from it by multiples of 4"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("error %v", err)
 	}
-	_, err = p.Generate(t.Context(), Request{Size: &[2]int{1024, 1024}, Scale: ptr(4)})
-	if want := "size: gives a picture of 16777216 pixels; allowed: at most 1048576"; err == nil || !strings.HasSuffix(err.Error(), want) {
+	for _, size := range [][2]int{{36, 32}, {1 << 32, 1 << 32}, {-8, -8}} {
+		_, err = p.Generate(t.Context(), Request{Size: &size})
+		if want := "; the model ten serves at most 1024 pixels, 16 times its own"; err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("size %v: error %v", size, err)
+		}
+	}
+	small := NewPipeline("test", Limits{Steps: 1000, Count: 64, Pixels: 1 << 16}, m)
+	_, err = small.Generate(t.Context(), Request{Size: &[2]int{32, 32}, Scale: ptr(16)})
+	if want := "size: gives a picture of 262144 pixels; allowed: at most 65536"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -25,25 +25,28 @@ var sizeSteps = []int{1, 2, 4, 8, 16, 32, 64}
 func probe(b *weights.Bundle, network Network, maxRows int) (Capabilities, error) {
 	p := prober{bundle: b, network: network}
 	own := [3]int{b.Channels, b.Height, b.Width}
-	alone, err := p.predict(own, 1)
-	if err != nil {
+	if _, err := p.predict(own, 0, 1); err != nil {
 		return Capabilities{}, err
 	}
 	found := Capabilities{MaxRows: 1, Bitwise: true}
 	if b.Graph.Sample.Shape[0] == -1 && maxRows > 1 {
-		for _, rows := range []int{2, maxRows} {
-			together, err := p.predict(own, rows)
+		for _, rows := range []int{min(2, maxRows), min(3, maxRows), maxRows} {
+			together, err := p.predict(own, 0, rows)
 			if err != nil {
 				// The graph declares a free batch axis and is frozen all the same.
 				break
 			}
 			found.MaxRows = rows
-			found.Bitwise = found.Bitwise && slices.Equal(alone, together[:len(alone)])
+			same, err := p.sameAlone(own, together, rows)
+			if err != nil {
+				return Capabilities{}, err
+			}
+			found.Bitwise = found.Bitwise && same
 		}
 	}
 	if b.Graph.Sample.Shape[2] == -1 && b.Graph.Sample.Shape[3] == -1 {
 		for _, step := range sizeSteps {
-			if _, err := p.predict([3]int{b.Channels, b.Height + step, b.Width + step}, 1); err == nil {
+			if _, err := p.predict([3]int{b.Channels, b.Height + step, b.Width + step}, 0, 1); err == nil {
 				found.SizeStep = step
 				break
 			}
@@ -57,22 +60,38 @@ type prober struct {
 	network Network
 }
 
-// predict evaluates rows rows of noise. Row i is the same in every call of one shape; its neighbours differ from it in
-// timestep and label too, where the network lets them.
-func (p prober) predict(shape [3]int, rows int) ([]float32, error) {
+// sameAlone says whether the first, the middle and the last row of a batch have the bits that they have alone.
+func (p prober) sameAlone(shape [3]int, together []float32, rows int) (bool, error) {
+	size := len(together) / rows
+	for _, i := range []int{0, rows / 2, rows - 1} {
+		alone, err := p.predict(shape, i, 1)
+		if err != nil {
+			return false, err
+		}
+		if !slices.Equal(alone, together[i*size:(i+1)*size]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// predict evaluates rows of noise, counted from first on. Row i is the same in every call of one shape; its neighbours
+// differ from it in timestep and label too, where the network lets them.
+func (p prober) predict(shape [3]int, first, rows int) ([]float32, error) {
 	size := shape[0] * shape[1] * shape[2]
 	x := make([]float32, rows*size)
 	out := make([]float32, rows*size)
 	t := make([]float32, rows)
 	labels := make([]int64, rows)
 	for i := range rows {
-		diffusion.NewGenerator(uint32(i)).Normal(x[i*size : (i+1)*size])
+		number := first + i
+		diffusion.NewGenerator(uint32(number)).Normal(x[i*size : (i+1)*size])
 		t[i] = float32(p.bundle.Scheduler.TrainTimesteps / 2)
 		if !oneTimestep(p.bundle) {
-			t[i] -= float32(i % 2)
+			t[i] -= float32(number % 2)
 		}
 		if n := len(p.bundle.Labels); n > 0 {
-			labels[i] = int64(i % n)
+			labels[i] = int64(number % n)
 		}
 	}
 	for i := range out {

@@ -30,7 +30,8 @@ type Schedule struct {
 
 // NewSchedule computes ᾱ_t = Π(1−β_s) over s ≤ t for train timesteps. The names of β's course over time are those of
 // diffusers: linear (Ho et al. 2020), scaled_linear (linear in √β, Rombach et al. 2022) and squaredcos_cap_v2 (Nichol
-// & Dhariwal 2021), which ignores start and end.
+// & Dhariwal 2021), which ignores start and end. The error says where a schedule leaves the numbers that a network can be
+// evaluated at.
 func NewSchedule(name string, train int, start, end float64) (*Schedule, error) {
 	var betas []float32
 	switch name {
@@ -51,6 +52,10 @@ func NewSchedule(name string, train int, start, end float64) (*Schedule, error) 
 	for t, beta := range betas {
 		product *= float64(1 - beta)
 		s.alphaBar[t] = float64(float32(product))
+		if !(s.alphaBar[t] > 0 && s.alphaBar[t] < 1) || t > 0 && s.alphaBar[t] >= s.alphaBar[t-1] {
+			return nil, fmt.Errorf("the %s schedule over %d timesteps has ᾱ = %g at timestep %d: it must fall from below 1 and stay above 0",
+				name, train, s.alphaBar[t], t)
+		}
 		s.logRatio[t] = math.Log(s.At(t).Ratio())
 	}
 	return s, nil

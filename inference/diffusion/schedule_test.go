@@ -2,6 +2,7 @@ package diffusion_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"denoised/inference/diffusion"
@@ -10,6 +11,22 @@ import (
 func TestScheduleRefusesUnknownName(t *testing.T) {
 	if _, err := diffusion.NewSchedule("sigmoid", 1000, 1e-4, 0.02); err == nil || err.Error() != `no beta schedule is called "sigmoid"` {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestScheduleRefusesWhatCannotBeSampled(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		train      int
+		start, end float64
+		want       string
+	}{
+		{"linear", 20000, 1e-4, 0.02, "the linear schedule over 20000 timesteps has ᾱ = 8.5"},
+		{"linear", 1000, 1e-9, 0.02, "the linear schedule over 1000 timesteps has ᾱ = 1 at timestep 0: "},
+	} {
+		if _, err := diffusion.NewSchedule(c.name, c.train, c.start, c.end); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: error %v", c, err)
+		}
 	}
 }
 
