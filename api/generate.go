@@ -146,7 +146,8 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request, req inference.
 
 // checkSheet holds a contact sheet to the limit that a single picture has.
 func (s *Server) checkSheet(r *http.Request, recipe inference.Recipe) error {
-	pixels := recipe.Count * recipe.Size[0] * recipe.Size[1] * recipe.Scale * recipe.Scale
+	height, width := recipe.PictureSize()
+	pixels := height * width
 	if pixels <= s.pipeline.Limits.Pixels {
 		return nil
 	}

@@ -64,7 +64,7 @@ func TestRefusals(t *testing.T) {
 		{"fields of a POST in its query", "POST", "/v1/generate?steps=5", "", nil, 422, unservable,
 			[]fault{{"", "steps", "the fields of a POST go into its body"}}},
 		{"a sheet too large", "POST", "/v1/generate", `{"count":64,"scale":16}`, nil, 422, unservable,
-			[]fault{{"#/count", "", "gives a sheet of 12845056 pixels; allowed: at most 4194304, or to ask for application/json"}}},
+			[]fault{{"#/count", "", "gives a sheet of 13897984 pixels; allowed: at most 4194304, or to ask for application/json"}}},
 		{"unknown parameter", "GET", "/v1/generate?Steps=5", "", nil, 422, unservable, []fault{{"", "Steps", allowedFields}}},
 		{"repeated parameter", "GET", "/v1/generate?steps=5&steps=6", "", nil, 422, unservable, []fault{{"", "steps", "is given twice"}}},
 		{"a word for a number", "GET", "/v1/generate?steps=five", "", nil, 422, unservable, []fault{{"", "steps", `is "five"; allowed: an integer`}}},

@@ -59,22 +59,36 @@ const (
 	shade  = 0.35
 )
 
+// columns is how many images stand side by side on a sheet.
+func (r Recipe) columns() int {
+	if n := len(r.Labels); n > 1 {
+		return n
+	}
+	return int(math.Ceil(math.Sqrt(float64(r.Count))))
+}
+
+// PictureSize is the size of the one picture that shows all images of the recipe: a sheet, where there are several.
+func (r Recipe) PictureSize() (height, width int) {
+	height, width = r.Size[0]*r.Scale, r.Size[1]*r.Scale
+	if r.Count == 1 {
+		return height, width
+	}
+	columns, gap := r.columns(), margin*r.Scale
+	rows := (r.Count + columns - 1) / columns
+	return rows*(height+gap) + gap, columns*(width+gap) + gap
+}
+
 // PNG is all the images of the result in one file: a single one as it is, several on a contact sheet. Where labels were
 // dealt in turn, each has a column of its own.
 func (r *Result) PNG() ([]byte, error) {
 	if len(r.Images) == 1 {
 		return r.Images[0].PNG()
 	}
-	columns := int(math.Ceil(math.Sqrt(float64(len(r.Images)))))
-	if n := len(r.Recipe.Labels); n > 1 {
-		columns = n
-	}
-	rows := (len(r.Images) + columns - 1) / columns
-	gap := margin * r.Recipe.Scale
+	columns, gap := r.Recipe.columns(), margin*r.Recipe.Scale
 	first := r.Images[0].picture()
 	sheet := *first
 	sheet.Alpha = nil
-	sheet.Width, sheet.Height = columns*(first.Width+gap)+gap, rows*(first.Height+gap)+gap
+	sheet.Height, sheet.Width = r.Recipe.PictureSize()
 	sheet.Colours = make([]float32, sheet.Channels*sheet.Width*sheet.Height)
 	for i := range sheet.Colours {
 		sheet.Colours[i] = shade

@@ -272,6 +272,8 @@ func TestProbe(t *testing.T) {
 	}{
 		{"free batch", func(*weights.Bundle, *inferencetest.Gaussian) {}, Capabilities{MaxRows: 8, Bitwise: true}, ""},
 		{"fixed batch", func(b *weights.Bundle, _ *inferencetest.Gaussian) { b.Graph.Sample.Shape[0] = 1 }, Capabilities{MaxRows: 1, Bitwise: true}, ""},
+		{"a fixed batch of several", func(b *weights.Bundle, _ *inferencetest.Gaussian) { b.Graph.Sample.Shape[0] = 4 },
+			Capabilities{}, "ten: the network takes exactly 4 rows a run; served: any number of rows, or one"},
 		{"a batch that is free in name only", func(_ *weights.Bundle, g *inferencetest.Gaussian) { g.Before = frozen }, Capabilities{MaxRows: 1, Bitwise: true}, ""},
 		{"bits that depend on the batch", func(_ *weights.Bundle, g *inferencetest.Gaussian) {
 			g.After = func(out []float32) { out[0] += float32(len(out)) * 1e-6 }

@@ -24,6 +24,9 @@ var sizeSteps = []int{1, 2, 4, 8, 16, 32, 64}
 // cannot be served.
 func probe(b *weights.Bundle, network Network, maxRows int) (Capabilities, error) {
 	p := prober{bundle: b, network: network}
+	if rows := b.Graph.Sample.Shape[0]; rows > 1 {
+		return Capabilities{}, fmt.Errorf("the network takes exactly %d rows a run; served: any number of rows, or one", rows)
+	}
 	own := [3]int{b.Channels, b.Height, b.Width}
 	if _, err := p.predict(own, 0, 1); err != nil {
 		return Capabilities{}, err

@@ -30,6 +30,7 @@ var bad = map[string]string{
 	"graph-output-channels":  `shapes/unet/model.onnx: declares out_sample float32[?,2,?,?], but unet/config.json makes it out_sample float32[?,1,8,8]`,
 	"graph-output-type":      `shapes/unet/model.onnx: its outputs cannot be matched: just one must be float32 of rank 4; found: out_sample float64[?,1,?,?]`,
 	"graph-sample-type":      `shapes/unet/model.onnx: the sample must be float32, not sample float16[?,1,?,?]`,
+	"graph-scalar-label":     `shapes/unet/model.onnx: the label must be one for each row, not the scalar class_labels int64[]`,
 	"graph-size":             `shapes/unet/model.onnx: declares sample float32[?,1,16,16], but unet/config.json makes it sample float32[?,1,8,8]`,
 	"graph-text":             `shapes/unet/model.onnx: is no ONNX network or is damaged: byte 0 begins no field`,
 	"graph-text-condition":   `shapes/unet/model.onnx: its inputs cannot be matched: the sample goes with a timestep and at most a label, each of rank 0 or 1; found: sample float32[?,1,?,?], timestep float32[?], encoder_hidden_states float32[?,77,768]`,

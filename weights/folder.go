@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 )
 
@@ -30,8 +31,14 @@ func openFolder(dir string) (*folder, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s: is not a folder", dir)
 	}
+	if name := filepath.Base(full); !servable.MatchString(name) {
+		return nil, fmt.Errorf("%s: the folder's name is the model's, which has 1 to 64 letters, digits, dots, underscores and dashes", name)
+	}
 	return &folder{dir: dir, name: filepath.Base(full), sums: map[string][]byte{}}, nil
 }
+
+// servable is what a model's name may be, so that it can stand in an address, a header and a metric.
+var servable = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // has says whether the folder names the file. A link to nowhere counts, and reading it tells what is wrong.
 func (f *folder) has(path string) bool {

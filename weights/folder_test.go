@@ -51,3 +51,16 @@ func write(path string, content []byte) error {
 	}
 	return os.WriteFile(path, content, 0o644)
 }
+
+func TestOpenRefusesNamesThatCannotBeServed(t *testing.T) {
+	for _, name := range []string{"two words", "größe", strings.Repeat("n", 65)} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		want := name + ": the folder's name is the model's, which has 1 to 64 letters, digits, dots, underscores and dashes"
+		if _, err := Open(dir); err == nil || err.Error() != want {
+			t.Errorf("error %v", err)
+		}
+	}
+}

@@ -17,7 +17,7 @@ type Graph struct {
 	Path     string // of model.onnx, beginning with the bundle's Dir
 	Sample   Input  // float32, [batch, channels, height, width]
 	Timestep Input  // float32 or int64, a scalar or one for each row
-	Label    *Input // int64, a scalar or one for each row; nil when the network is unconditional
+	Label    *Input // int64, one for each row; nil when the network is unconditional
 	Output   Input  // float32, [batch, channels, height, width]
 }
 
@@ -153,6 +153,9 @@ func (g *Graph) checkTypes() error {
 	}
 	if g.Label != nil && g.Label.Type != "int64" {
 		return fmt.Errorf("the label must be int64, not %s", g.Label)
+	}
+	if g.Label != nil && len(g.Label.Shape) == 0 {
+		return fmt.Errorf("the label must be one for each row, not the scalar %s", g.Label)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (c denoiseCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.In, err)
 	}
-	all, err := c.loadAll(inference.Unobserved{})
+	all, err := c.loadFor(c.Model)
 	if err != nil {
 		return err
 	}

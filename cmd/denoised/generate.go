@@ -39,7 +39,7 @@ func (c generateCommand) Run(ctx context.Context, s streams) error {
 	default:
 		return fmt.Errorf("--size has %d numbers; allowed: HEIGHT,WIDTH", len(c.Size))
 	}
-	all, err := c.loadAll(inference.Unobserved{})
+	all, err := c.loadFor(c.Model)
 	if err != nil {
 		return err
 	}

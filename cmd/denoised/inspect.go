@@ -34,9 +34,8 @@ func (c inspectCommand) Run(s streams) error {
 		{"defaults", fmt.Sprintf("%s, %d steps, guidance %g", b.Defaults.Sampler, b.Defaults.Steps, b.Defaults.GuidanceScale)},
 		{"schedule", fmt.Sprintf("%s, %d timesteps, %s spacing", b.Scheduler.BetaSchedule, b.Scheduler.TrainTimesteps, b.Scheduler.TimestepSpacing)},
 		{"prediction", b.Scheduler.PredictionType},
-		{"sample", describeInput(b.Graph.Sample)},
-		{"timestep", describeInput(b.Graph.Timestep)},
-		{"output", describeInput(b.Graph.Output)},
+		{"inputs", inputs(b.Graph)},
+		{"output", b.Graph.Output.String()},
 		{"rows a run", fmt.Sprintf("up to %d", m.MaxRows)},
 		{"reproducible", reproducible(m)},
 		{"runs on", fmt.Sprintf("%s, %s, %d threads", m.Device, m.Runtime, m.Threads)},
@@ -62,12 +61,10 @@ func reproducible(m *inference.Model) string {
 	return "within a tolerance: a row's bits depend on its batch"
 }
 
-func describeInput(in weights.Input) string {
-	shape := make([]string, len(in.Shape))
-	for i, size := range in.Shape {
-		if shape[i] = fmt.Sprint(size); size < 0 {
-			shape[i] = "?"
-		}
+func inputs(g weights.Graph) string {
+	list := []string{g.Sample.String(), g.Timestep.String()}
+	if g.Label != nil {
+		list = append(list, g.Label.String())
 	}
-	return fmt.Sprintf("%s %s [%s]", in.Name, in.Type, strings.Join(shape, " "))
+	return strings.Join(list, ", ")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 
 	"denoised/inference"
@@ -44,14 +45,19 @@ func (l *loaded) close() {
 	}
 }
 
-// device is where the networks run and, where that is not what `auto` hopes for, why.
+// device is where the networks run, which is the same for all of them, and where that is not what `auto` hopes for, why.
 func (l *loaded) device() (device string, fallback error) {
-	for _, s := range l.sessions {
-		_, device, _ = s.Describe()
-		fallback = errors.Join(fallback, s.Fallback())
-		break
+	first := l.sessions[0]
+	_, device, _ = first.Describe()
+	return device, first.Fallback()
+}
+
+// loadFor loads what a local command needs: the model that it names, or all where it names none.
+func (f folder) loadFor(model *string) (*loaded, error) {
+	if model == nil {
+		return f.loadAll(inference.Unobserved{})
 	}
-	return device, fallback
+	return f.load([]string{filepath.Join(f.Weights, *model)}, inference.Unobserved{})
 }
 
 // loadAll loads every bundle of the folder.

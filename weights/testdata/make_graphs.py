@@ -105,6 +105,7 @@ def bad() -> None:
         "timestep-type": network(timestep=("timestep", INT32, ROWS)),
         "label-type": network(label=("class_labels", INT32, ROWS)),
         "no-label": network(label=None),
+        "scalar-label": network(label=("class_labels", INT64, [])),
         "channels": network(sample=("sample", FLOAT, ["B", 3, "H", "W"])),
         "size": network(sample=("sample", FLOAT, ["B", 1, 16, 16])),
         "no-rows": network(sample=("sample", FLOAT, [0, 1, "H", "W"])),
