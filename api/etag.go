@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -16,9 +15,10 @@ import (
 
 // entityTag is a strong validator: two answers that have it have the same bytes. It covers all that decides them: the
 // resolved request, the media type, the bundle, and the build, library, device and processor that compute.
-func entityTag(recipe inference.Recipe, model *inference.Model, media, version string) string {
+func entityTag(plan *inference.Plan, media, version string) string {
+	model := plan.Model
 	processor := fmt.Sprint(runtime.GOARCH, cpu.X86, cpu.ARM64)
-	return `"` + fingerprint(recipe, media, model.Bundle.Checksum, version, model.Runtime, model.Device, processor) + `"`
+	return `"` + fingerprint(plan.Recipe, media, model.Bundle.Checksum, version, model.Runtime, model.Device, processor) + `"`
 }
 
 // fingerprint is a hash over values that encode as JSON.
@@ -38,11 +38,4 @@ func matches(headers []string, tag string) bool {
 		}
 	}
 	return false
-}
-
-func fieldsOf(err error) []inference.FieldError {
-	if e, ok := errors.AsType[*inference.Error](err); ok {
-		return e.Fields
-	}
-	return nil
 }

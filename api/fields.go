@@ -164,10 +164,18 @@ const maxFaults = 32
 // readBody reads all that a client sends. What goes wrong is the client's doing: too much of it, or less than announced.
 func readBody(body io.Reader) ([]byte, error) {
 	content, err := io.ReadAll(body)
-	if _, large := errors.AsType[*http.MaxBytesError](err); err != nil && !large {
-		return nil, refuse(http.StatusBadRequest, "the body cannot be read to its end: %v", err)
+	if err != nil {
+		return nil, unreadable(err, "the body cannot be read to its end")
 	}
-	return content, err
+	return content, nil
+}
+
+// unreadable blames the client for an error in reading what it sends. The error of a body too large stays as it is.
+func unreadable(err error, what string) error {
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return err
+	}
+	return refuse(http.StatusBadRequest, "%s: %v", what, err)
 }
 
 // nextField reads a name and its value from text that is known to be valid.

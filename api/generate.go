@@ -109,25 +109,24 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request, req inference.
 	if err != nil {
 		return err
 	}
-	recipe, err := s.pipeline.Resolve(req)
+	plan, err := s.pipeline.Resolve(req)
 	if err := withFaults(r, faults, err); err != nil {
 		return err
 	}
+	recipe := plan.Recipe
 	if media == typePNG {
 		if err := s.checkSheet(r, recipe); err != nil {
 			return err
 		}
 	}
-	// The random seed of the answer is the one resolved here, so that its headers and its pictures agree.
-	req.Seed = &recipe.Seed
 	if r.Method == http.MethodGet {
-		if s.notModified(w, r, recipe, media) {
+		if s.notModified(w, r, plan, media) {
 			return nil
 		}
 	} else {
 		w.Header().Set("Cache-Control", "no-store")
 	}
-	result, err := s.pipeline.Generate(r.Context(), req)
+	result, err := plan.Generate(r.Context())
 	if err != nil {
 		return err
 	}
@@ -155,25 +154,13 @@ func (s *Server) checkSheet(r *http.Request, recipe inference.Recipe) error {
 		"gives a sheet of %d pixels; allowed: at most %d, or to ask for application/json", pixels, s.pipeline.Limits.Pixels)}}), nil)
 }
 
-// withFaults joins what was wrong with the encoding of a request to what the pipeline found wrong with its values.
-func withFaults(r *http.Request, faults []fault, err error) error {
-	if len(faults) == 0 {
-		return err
-	}
-	if inference.KindOf(err) == inference.Invalid {
-		faults = append(faults, faultsOf(r, fieldsOf(err))...)
-	}
-	return &refusal{status: http.StatusUnprocessableEntity, detail: "the request cannot be served as it stands", faults: faults}
-}
-
 // notModified sets the caching headers of a GET and answers it with 304 when the client holds the same bytes already.
-func (s *Server) notModified(w http.ResponseWriter, r *http.Request, recipe inference.Recipe, media string) bool {
-	model, err := s.pipeline.Model(recipe.Model)
-	if err != nil || !r.URL.Query().Has("seed") || !model.Bitwise {
+func (s *Server) notModified(w http.ResponseWriter, r *http.Request, plan *inference.Plan, media string) bool {
+	if !r.URL.Query().Has("seed") || !plan.Model.Bitwise {
 		w.Header().Set("Cache-Control", "no-store")
 		return false
 	}
-	tag := entityTag(recipe, model, media, s.pipeline.Version)
+	tag := entityTag(plan, media, s.pipeline.Version)
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "no-cache")
 	if !matches(r.Header.Values("If-None-Match"), tag) {

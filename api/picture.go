@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"io"
 	"math"
 	"mime"
@@ -146,7 +145,7 @@ func readImage(r *http.Request) ([]byte, error) {
 func readPart(r *http.Request) ([]byte, error) {
 	reader, err := r.MultipartReader()
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "the form cannot be read: %v", err)
+		return nil, unreadable(err, "the form cannot be read")
 	}
 	var file []byte
 	for {
@@ -154,11 +153,8 @@ func readPart(r *http.Request) ([]byte, error) {
 		if err == io.EOF { // wrapped, it is a form that ends too early
 			break
 		}
-		if _, ok := errors.AsType[*http.MaxBytesError](err); err != nil && !ok {
-			return nil, refuse(http.StatusBadRequest, "the form cannot be read: %v", err)
-		}
 		if err != nil {
-			return nil, err
+			return nil, unreadable(err, "the form cannot be read")
 		}
 		if part.FormName() != "image" || file != nil {
 			return nil, &refusal{status: http.StatusUnprocessableEntity, detail: "the form cannot be served as it stands",

@@ -34,11 +34,9 @@ type refusal struct {
 	status int
 	detail string
 	faults []fault
-	cause  error
 }
 
 func (e *refusal) Error() string { return e.detail }
-func (e *refusal) Unwrap() error { return e.cause }
 
 func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status: status, detail: fmt.Sprintf(format, args...)}
@@ -100,6 +98,17 @@ func faultsOf(r *http.Request, fields []inference.FieldError) []fault {
 		}
 	}
 	return faults
+}
+
+// withFaults joins what was wrong with the encoding of a request to what the pipeline found wrong with its values.
+func withFaults(r *http.Request, faults []fault, err error) error {
+	if len(faults) == 0 {
+		return err
+	}
+	if e, ok := errors.AsType[*inference.Error](err); ok && e.Kind == inference.Invalid {
+		faults = append(faults, faultsOf(r, e.Fields)...)
+	}
+	return &refusal{status: http.StatusUnprocessableEntity, detail: "the request cannot be served as it stands", faults: faults}
 }
 
 func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, status int, detail string, faults []fault) {

@@ -66,9 +66,8 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 		changed.Picture = picture
 		return changed, nil
 	}
-	span := m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0]
-	levels := m.schedule.Geometric(changed.Sigma*span/maxSigma, steps)
-	changed.Sigma = levels[0].Ratio() * maxSigma / span
+	levels := m.schedule.Geometric(changed.Sigma/m.eightBit(), steps)
+	changed.Sigma = levels[0].Ratio() * m.eightBit()
 	x := m.tensor(picture)
 	for i := range x {
 		x[i] *= float32(levels[0].Alpha)
@@ -129,8 +128,7 @@ func (p *Pipeline) diffuse(req NoiseRequest, picture *Picture) (*Changed, error)
 	}
 	at := m.schedule.Between(*req.Timestep)
 	changed := &Changed{Model: m, Seed: value(req.Seed, rand.Uint32())}
-	span := m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0]
-	changed.Sigma = at.Sigma * maxSigma / span
+	changed.Sigma = at.Sigma * m.eightBit()
 	x := m.tensor(picture)
 	// A grey picture stays grey in a colour model: its three channels have the same noise.
 	noise := make([]float32, len(picture.Colours))
@@ -153,9 +151,19 @@ func (m *Model) takes(f *faults, picture *Picture) {
 	}
 }
 
+// pixelRange is what black is to the network, and how far white is from it.
+func (m *Model) pixelRange() (low, span float32) {
+	return float32(m.Bundle.ValueRange[0]), float32(m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0])
+}
+
+// eightBit is how many 8-bit units one of the model's units is.
+func (m *Model) eightBit() float64 {
+	return maxSigma / (m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0])
+}
+
 // tensor is a picture in the model's units. A grey picture is given to a colour model three times.
 func (m *Model) tensor(picture *Picture) []float32 {
-	low, span := float32(m.Bundle.ValueRange[0]), float32(m.Bundle.ValueRange[1]-m.Bundle.ValueRange[0])
+	low, span := m.pixelRange()
 	x := make([]float32, 0, m.Bundle.Channels*picture.Height*picture.Width)
 	for range m.Bundle.Channels / picture.Channels {
 		x = append(x, picture.Colours...)
@@ -168,7 +176,7 @@ func (m *Model) tensor(picture *Picture) []float32 {
 
 // colours is the way back from the model's units to the picture's channels; a grey picture gets the mean of three.
 func (m *Model) colours(x []float32, picture *Picture) []float32 {
-	low, span := float32(m.Bundle.ValueRange[0]), float32(m.Bundle.ValueRange[1]-m.Bundle.ValueRange[0])
+	low, span := m.pixelRange()
 	copies := m.Bundle.Channels / picture.Channels
 	colours := make([]float32, len(picture.Colours))
 	for i := range colours {

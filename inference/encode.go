@@ -30,7 +30,7 @@ func describe(recipe Recipe, m *Model, version string) (textChunk, error) {
 func (i Image) picture() *Picture {
 	size := i.Shape[1] * i.Shape[2]
 	p := &Picture{Width: i.Shape[2], Height: i.Shape[1], Channels: min(i.Shape[0], 3), colour: i.Shape[0] > 1}
-	low, span := float32(i.model.Bundle.ValueRange[0]), float32(i.model.Bundle.ValueRange[1]-i.model.Bundle.ValueRange[0])
+	low, span := i.model.pixelRange()
 	p.Colours = make([]float32, p.Channels*size)
 	for k := range p.Colours {
 		p.Colours[k] = (i.Tensor[k] - low) / span

@@ -129,10 +129,10 @@ func (m *Model) denoiser(method diffusion.Method, seat *Seat, label int, guidanc
 
 // rows is how many rows a step needs.
 func (m *Model) rows(label int, guidance float64) int {
-	if label >= 0 && m.Guides() && guidance != 0 && guidance != 1 {
-		return 2
+	if label < 0 || !m.Guides() {
+		return 1
 	}
-	return 1
+	return len(diffusion.GuidanceLabels(int64(label), int64(m.Bundle.NullLabel), guidance))
 }
 
 // index finds a class by its name; −1 where there is none.

@@ -72,23 +72,28 @@ type Result struct {
 	Timing Timing
 }
 
-// Generate draws the images of a request. When ctx ends, all of its trajectories end at their next step.
+// Generate resolves a request and draws its images.
 func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
-	plan, err := p.plan(req)
+	plan, err := p.Resolve(req)
 	if err != nil {
 		return nil, err
 	}
-	result := &Result{Recipe: plan.recipe, Model: plan.model, Images: make([]Image, plan.recipe.Count)}
-	seats := make([]*Seat, plan.recipe.Count)
+	return plan.Generate(ctx)
+}
+
+// Generate draws the images. When ctx ends, all of their trajectories end at their next step.
+func (p *Plan) Generate(ctx context.Context) (*Result, error) {
+	result := &Result{Recipe: p.Recipe, Model: p.Model, Images: make([]Image, p.Recipe.Count)}
+	seats := make([]*Seat, p.Recipe.Count)
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range result.Images {
 		image := &result.Images[i]
-		*image = Image{Recipe: plan.recipe.Single(i), model: plan.model, version: p.Version}
-		image.Shape = [3]int{plan.model.Bundle.Channels, image.Recipe.Size[0], image.Recipe.Size[1]}
-		seats[i] = plan.seat(image)
+		*image = Image{Recipe: p.Recipe.Single(i), model: p.Model, version: p.version}
+		image.Shape = [3]int{p.Model.Bundle.Channels, image.Recipe.Size[0], image.Recipe.Size[1]}
+		seats[i] = p.seat(image)
 	}
 	for i, seat := range seats {
-		group.Go(func() error { return plan.draw(ctx, &result.Images[i], seat) })
+		group.Go(func() error { return p.draw(ctx, &result.Images[i], seat) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
@@ -100,31 +105,31 @@ func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
 }
 
 // label is the class index of an image, −1 where it has none.
-func (p plan) label(image *Image) int {
+func (p *Plan) label(image *Image) int {
 	if len(image.Recipe.Labels) == 0 {
 		return -1
 	}
-	return p.model.index(image.Recipe.Labels[0])
+	return p.Model.index(image.Recipe.Labels[0])
 }
 
 // seat joins the engine for an image. All images of a request join before the first of them runs, so that the engine
 // knows how many to expect.
-func (p plan) seat(image *Image) *Seat {
-	return p.model.engine.Join(image.Shape, p.model.rows(p.label(image), image.Recipe.GuidanceScale))
+func (p *Plan) seat(image *Image) *Seat {
+	return p.Model.engine.Join(image.Shape, p.Model.rows(p.label(image), image.Recipe.GuidanceScale))
 }
 
 // draw runs one trajectory from noise to an image.
-func (p plan) draw(ctx context.Context, image *Image, seat *Seat) error {
+func (p *Plan) draw(ctx context.Context, image *Image, seat *Seat) error {
 	defer seat.Leave()
 	generator := diffusion.NewGenerator(image.Recipe.Seed)
 	x := make([]float32, image.Shape[0]*image.Shape[1]*image.Shape[2])
 	generator.Normal(x)
-	start := float32(p.method.Start(p.model.Bundle.Scheduler.TimestepSpacing, p.levels[0]))
+	start := float32(p.method.Start(p.Model.Bundle.Scheduler.TimestepSpacing, p.levels[0]))
 	for i := range x {
 		x[i] *= start
 	}
 	run := diffusion.Run{Levels: p.levels, Eta: value(image.Recipe.Eta, 0), Noise: generator.Normal}
-	denoiser := p.model.denoiser(p.method, seat, p.label(image), image.Recipe.GuidanceScale)
+	denoiser := p.Model.denoiser(p.method, seat, p.label(image), image.Recipe.GuidanceScale)
 	if err := p.method.Sample(ctx, denoiser, x, run); err != nil {
 		return err
 	}

@@ -66,25 +66,22 @@ func (r Recipe) Single(i int) Recipe {
 	return r
 }
 
-// plan is a checked request: the recipe with what its execution needs.
-type plan struct {
-	recipe Recipe
-	model  *Model
-	method diffusion.Method
-	levels []diffusion.Level
+// Plan is a checked request: the recipe with what its execution needs.
+type Plan struct {
+	Recipe Recipe
+	Model  *Model
+
+	version string
+	method  diffusion.Method
+	levels  []diffusion.Level
 }
 
 // Resolve fills in the defaults of a request and checks every field of it. The error is an [*Error] that names all
 // fields at fault.
-func (p *Pipeline) Resolve(req Request) (Recipe, error) {
-	plan, err := p.plan(req)
-	return plan.recipe, err
-}
-
-func (p *Pipeline) plan(req Request) (plan, error) {
+func (p *Pipeline) Resolve(req Request) (*Plan, error) {
 	m, err := p.find(req.Model, "generate")
 	if err != nil {
-		return plan{}, err
+		return nil, err
 	}
 	var f faults
 	b := m.Bundle
@@ -101,7 +98,10 @@ func (p *Pipeline) plan(req Request) (plan, error) {
 	p.checkSize(&f, m, r, req.Size != nil)
 	method, levels := p.checkSampler(&f, m, r.Sampler, r.Steps)
 	r.Eta = resolveEta(&f, method, req.Eta, r.Sampler)
-	return plan{recipe: r, model: m, method: method, levels: levels}, f.err()
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return &Plan{Recipe: r, Model: m, version: p.Version, method: method, levels: levels}, nil
 }
 
 // checkSampler finds a sampler and the levels of a run of it, or says why there are none.

@@ -31,10 +31,11 @@ func openFolder(dir string) (*folder, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s: is not a folder", dir)
 	}
-	if name := filepath.Base(full); !servable.MatchString(name) {
+	name := filepath.Base(full)
+	if !servable.MatchString(name) {
 		return nil, fmt.Errorf("%s: the folder's name is the model's, which has 1 to 64 letters, digits, dots, underscores and dashes", name)
 	}
-	return &folder{dir: dir, name: filepath.Base(full), sums: map[string][]byte{}}, nil
+	return &folder{dir: dir, name: name, sums: map[string][]byte{}}, nil
 }
 
 // servable is what a model's name may be, so that it can stand in an address, a header and a metric.

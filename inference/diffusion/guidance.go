@@ -19,17 +19,25 @@ func Conditioned(network Network, label int64) Predictor {
 	}
 }
 
+// GuidanceLabels lists the labels whose predictions enter the sum of [Guided], in the order in which it asks for them.
+func GuidanceLabels(label, null int64, scale float64) []int64 {
+	switch scale {
+	case 0:
+		return []int64{null}
+	case 1:
+		return []int64{label}
+	}
+	return []int64{null, label}
+}
+
 // Guided is classifier-free guidance, ε̂ = ε_∅ + scale·(ε_label − ε_∅) (Ho & Salimans 2022, eq. 6, with their w + 1 as
 // scale): 0 ignores the label, 1 is the plain conditional prediction, more follows the label harder. Only the
 // predictions that enter the sum are computed.
 func Guided(network Network, label, null int64, scale float64) Predictor {
-	switch scale {
-	case 0:
-		return Conditioned(network, null)
-	case 1:
-		return Conditioned(network, label)
+	labels := GuidanceLabels(label, null, scale)
+	if len(labels) == 1 {
+		return Conditioned(network, labels[0])
 	}
-	labels := []int64{null, label}
 	var difference []float32
 	return func(ctx context.Context, x []float32, t float64) ([]float32, error) {
 		rows, err := network(ctx, x, t, labels)
