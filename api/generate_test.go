@@ -7,12 +7,13 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"math"
 	"mime"
 	"mime/multipart"
 	"regexp"
 	"strings"
 	"testing"
+
+	"denoised/inference/inferencetest"
 )
 
 func TestGenerateForms(t *testing.T) {
@@ -170,7 +171,7 @@ func TestNegotiation(t *testing.T) {
 
 func TestDenoiseAndNoise(t *testing.T) {
 	s := newService(t)
-	clean := greyPNG(t, 28, 28, 128)
+	clean := inferencetest.GreyPNG(t, 28, 28, 128)
 	response := s.send("POST", "/v1/noise?sigma=30&sigma=40&seed=3", clean)
 	noisy := s.read(response, 200)
 	if response.Header.Get("Seed") != "3" || response.Header.Get("Content-Type") != "image/png" {
@@ -181,7 +182,7 @@ func TestDenoiseAndNoise(t *testing.T) {
 	if got := response.Header.Get("Denoised-Sigma"); !regexp.MustCompile(`^(4[5-9]|5[0-5])(\.\d+)?$`).MatchString(got) {
 		t.Errorf("noise of σ = 50 is estimated as %s", got)
 	}
-	if before, after := fault8(t, clean, noisy), fault8(t, clean, cleaned); before < 45 || after > 0.6*before {
+	if before, after := inferencetest.Difference(t, clean, noisy), inferencetest.Difference(t, clean, cleaned); before < 45 || after > 0.6*before {
 		// The exact network's data varies by 0.4·127.5 itself, so that it can take away only half of this noise.
 		t.Errorf("the picture is off by %.1f before and by %.1f after", before, after)
 	}
@@ -189,23 +190,4 @@ func TestDenoiseAndNoise(t *testing.T) {
 	if got := s.read(s.send("POST", "/v1/denoise", form, "Content-Type", "multipart/form-data; boundary=x"), 200); got != cleaned {
 		t.Error("the same image in a form gives another answer")
 	}
-}
-
-// fault8 is the root mean square difference of two grey pictures in 8-bit units.
-func fault8(t *testing.T, a, b string) float64 {
-	t.Helper()
-	var pictures [2]*image.Gray
-	for i, file := range []string{a, b} {
-		picture, err := png.Decode(strings.NewReader(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pictures[i] = picture.(*image.Gray)
-	}
-	sum := 0.0
-	for i := range pictures[0].Pix {
-		d := float64(pictures[0].Pix[i]) - float64(pictures[1].Pix[i])
-		sum += d * d
-	}
-	return math.Sqrt(sum / float64(len(pictures[0].Pix)))
 }

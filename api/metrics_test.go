@@ -29,8 +29,8 @@ func TestMetricsCount(t *testing.T) {
 	}
 	s.read(s.send("POST", "/v1/generate", `{"label":"7","count":3,"steps":5}`), 200)
 	s.read(s.get("/v1/generate?steps=5"), 200)
-	s.read(s.send("POST", "/v1/denoise?sigma=20", greyPNG(t, 28, 28, 9)), 200)
-	s.read(s.send("POST", "/v1/noise?timestep=20", greyPNG(t, 28, 28, 9)), 200)
+	s.read(s.send("POST", "/v1/denoise?sigma=20", inferencetest.GreyPNG(t, 28, 28, 9)), 200)
+	s.read(s.send("POST", "/v1/noise?timestep=20", inferencetest.GreyPNG(t, 28, 28, 9)), 200)
 	s.read(s.send("POST", "/v1/generate", `{"steps":0}`), 422)
 	s.read(s.send("POST", "/v1/generate", `{`), 400)
 	s.read(s.get("/v1/no/such/route"), 404)

@@ -1,13 +1,13 @@
 package api
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"net/http"
 	"strings"
 	"testing"
+
+	"denoised/inference/inferencetest"
 )
 
 const allowedFields = "is unknown; allowed: count, eta, guidance_scale, label, model, sampler, scale, seed, size, steps"
@@ -15,7 +15,7 @@ const allowedFields = "is unknown; allowed: count, eta, guidance_scale, label, m
 // TestRefusals has one mistake a request, and all that its problem document says of it.
 func TestRefusals(t *testing.T) {
 	s := newService(t)
-	own := greyPNG(t, 28, 28, 100)
+	own := inferencetest.GreyPNG(t, 28, 28, 100)
 	const unservable = "the request cannot be served as it stands"
 	for _, c := range []struct {
 		name                 string
@@ -83,11 +83,11 @@ func TestRefusals(t *testing.T) {
 		{"an image by name", "POST", "/v1/denoise", "GIF89a", []string{"Content-Type", "image/gif"}, 415,
 			`a body of the type "image/gif" is not read here; allowed: image/png, image/jpeg, image/webp, multipart/form-data`, nil},
 		{"a damaged image", "POST", "/v1/denoise", own[:40], nil, 400, "the image cannot be read: unexpected EOF", nil},
-		{"an image of another size", "POST", "/v1/denoise", greyPNG(t, 32, 30, 0), nil, 422, unservable,
+		{"an image of another size", "POST", "/v1/denoise", inferencetest.GreyPNG(t, 32, 30, 0), nil, 422, unservable,
 			[]fault{{"#", "", "the image is 32×30; the model digits serves 28×28"}}},
-		{"an image of another size to add noise to", "POST", "/v1/noise?timestep=5", greyPNG(t, 3, 3, 0), nil, 422, unservable,
+		{"an image of another size to add noise to", "POST", "/v1/noise?timestep=5", inferencetest.GreyPNG(t, 3, 3, 0), nil, 422, unservable,
 			[]fault{{"#", "", "the image is 3×3; the model digits serves 28×28"}}},
-		{"a bomb", "POST", "/v1/denoise", claiming(own, 10000, 10000), nil, 413,
+		{"a bomb", "POST", "/v1/denoise", inferencetest.Claiming(own, 10000, 10000), nil, 413,
 			"the image is 10000×10000 pixels; allowed: at most 4194304 pixels in all", nil},
 		{"sigma", "POST", "/v1/denoise?sigma=300", own, nil, 422, unservable, []fault{{"", "sigma", "is 300; allowed: 0 to 255"}}},
 		{"label for denoising", "POST", "/v1/denoise?label=7", own, nil, 422, unservable,
@@ -131,15 +131,6 @@ func TestRefusals(t *testing.T) {
 	if body := s.read(s.get("/v1/generate?seed=1"), 200); body == "" {
 		t.Error("the service does not go on")
 	}
-}
-
-// claiming changes the size that a PNG's header claims.
-func claiming(file string, width, height uint32) string {
-	changed := []byte(file)
-	binary.BigEndian.PutUint32(changed[16:], width)
-	binary.BigEndian.PutUint32(changed[20:], height)
-	binary.BigEndian.PutUint32(changed[29:], crc32.ChecksumIEEE(changed[12:29]))
-	return string(changed)
 }
 
 // TestOurFault has the network fail: the client hears nothing of the cause, and the log has it under the same id.

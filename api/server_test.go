@@ -2,8 +2,6 @@ package api
 
 import (
 	"bytes"
-	"image"
-	"image/png"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -65,18 +63,4 @@ func (s *service) read(response *http.Response, status int) string {
 		s.t.Fatalf("status %d, want %d: %s", response.StatusCode, status, body)
 	}
 	return string(body)
-}
-
-// greyPNG is a picture of one value.
-func greyPNG(t *testing.T, height, width int, value uint8) string {
-	t.Helper()
-	picture := image.NewGray(image.Rect(0, 0, width, height))
-	for i := range picture.Pix {
-		picture.Pix[i] = value
-	}
-	var file bytes.Buffer
-	if err := png.Encode(&file, picture); err != nil {
-		t.Fatal(err)
-	}
-	return file.String()
 }

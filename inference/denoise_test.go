@@ -1,10 +1,8 @@
 package inference
 
 import (
-	"bytes"
 	"image"
 	"image/color"
-	"image/png"
 	"math"
 	"strings"
 	"testing"
@@ -16,15 +14,7 @@ import (
 // grey is a picture of one value.
 func grey(t *testing.T, height, width int, value uint8) *Picture {
 	t.Helper()
-	m := image.NewGray(image.Rect(0, 0, width, height))
-	for i := range m.Pix {
-		m.Pix[i] = value
-	}
-	var file bytes.Buffer
-	if err := png.Encode(&file, m); err != nil {
-		t.Fatal(err)
-	}
-	picture, err := ReadPicture(file.Bytes(), 1<<20)
+	picture, err := ReadPicture([]byte(inferencetest.GreyPNG(t, height, width, value)), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,7 @@ package main
 
 import (
 	"bytes"
-	"image"
-	"image/png"
 	"io/fs"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,27 +94,4 @@ func TestFilesStaySmall(t *testing.T) {
 	if median := sizes[len(sizes)/2]; median > 120 {
 		t.Errorf("the median file has %d lines", median)
 	}
-}
-
-// difference is the root mean square difference of two grey pictures in 8-bit units.
-func difference(t *testing.T, a, b string) float64 {
-	t.Helper()
-	var pictures [2]*image.Gray
-	for i, file := range []string{a, b} {
-		picture, err := png.Decode(strings.NewReader(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		grey, ok := picture.(*image.Gray)
-		if !ok {
-			t.Fatalf("the answer is a %T", picture)
-		}
-		pictures[i] = grey
-	}
-	sum := 0.0
-	for i := range pictures[0].Pix {
-		d := float64(pictures[0].Pix[i]) - float64(pictures[1].Pix[i])
-		sum += d * d
-	}
-	return math.Sqrt(sum / float64(len(pictures[0].Pix)))
 }

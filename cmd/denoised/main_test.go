@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"denoised/inference/inferencetest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -137,7 +139,7 @@ func TestServe(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("denoise: status %d: %s", status, clean)
 	}
-	before, after := difference(t, seven, noisy), difference(t, seven, clean)
+	before, after := inferencetest.Difference(t, seven, noisy), inferencetest.Difference(t, seven, clean)
 	if after > before/2 {
 		t.Errorf("the digit is off by %.1f when noisy and by %.1f when cleaned", before, after)
 	}

@@ -1,4 +1,4 @@
-// Package inferencetest has a network whose right answers are known, and the bundle that describes it, for the tests of
+// Package inferencetest has a network whose right answers are known, the bundle that describes it, and pictures, for tests of
 // everything above package diffusion. No file and no shared library is needed.
 package inferencetest
 
