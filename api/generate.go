@@ -16,16 +16,21 @@ import (
 
 // generateFields are the fields of a request to draw. Ranges that depend on the model are checked by the pipeline.
 var generateFields = map[string]field[inference.Request]{
-	"model":          textField(func(r *inference.Request, v string) { r.Model = &v }),
-	"label":          {fromQuery: asText, repeated: true, set: setLabels},
-	"count":          integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.Count = pointTo(int(v)) }),
-	"seed":           integerField(0, math.MaxUint32, func(r *inference.Request, v int64) { r.Seed = pointTo(uint32(v)) }),
-	"steps":          integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.Steps = pointTo(int(v)) }),
-	"sampler":        textField(func(r *inference.Request, v string) { r.Sampler = &v }),
-	"eta":            numberField(func(r *inference.Request, v float64) { r.Eta = &v }),
-	"size":           {fromQuery: asNumbers, set: setSize},
-	"scale":          integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.Scale = pointTo(int(v)) }),
-	"guidance_scale": numberField(func(r *inference.Request, v float64) { r.GuidanceScale = &v }),
+	"model":            textField(func(r *inference.Request, v string) { r.Model = &v }),
+	"label":            {fromQuery: asText, repeated: true, set: setLabels},
+	"count":            integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.Count = pointTo(int(v)) }),
+	"seed":             integerField(0, math.MaxUint32, func(r *inference.Request, v int64) { r.Seed = pointTo(uint32(v)) }),
+	"steps":            integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.Steps = pointTo(int(v)) }),
+	"sampler":          textField(func(r *inference.Request, v string) { r.Sampler = &v }),
+	"eta":              numberField(func(r *inference.Request, v float64) { r.Eta = &v }),
+	"schedule":         textField(func(r *inference.Request, v string) { r.Schedule = &v }),
+	"spacing":          textField(func(r *inference.Request, v string) { r.Spacing = &v }),
+	"steps_offset":     integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.StepsOffset = pointTo(int(v)) }),
+	"timesteps":        {fromQuery: asNumbers, set: setTimesteps},
+	"size":             {fromQuery: asNumbers, set: setSize},
+	"scale":            integerField(math.MinInt32, math.MaxInt32, func(r *inference.Request, v int64) { r.Scale = pointTo(int(v)) }),
+	"guidance_scale":   numberField(func(r *inference.Request, v float64) { r.GuidanceScale = &v }),
+	"guidance_rescale": numberField(func(r *inference.Request, v float64) { r.GuidanceRescale = &v }),
 }
 
 func pointTo[T any](v T) *T { return &v }
@@ -44,6 +49,21 @@ func setLabels(r *inference.Request, v any) string {
 			return wrongType(entry, "a label, which is a string, or a list of labels")
 		}
 		r.Labels = append(r.Labels, label)
+	}
+	return ""
+}
+
+func setTimesteps(r *inference.Request, v any) string {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return "is no list; allowed: at least one timestep, from the noisiest down"
+	}
+	for _, entry := range list {
+		t, wrong := number(entry)
+		if wrong != "" {
+			return wrong
+		}
+		r.Timesteps = append(r.Timesteps, t)
 	}
 	return ""
 }

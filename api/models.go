@@ -32,9 +32,10 @@ type modelPage struct {
 }
 
 type modelDefaults struct {
-	Sampler       string  `json:"sampler"`
-	Steps         int     `json:"steps"`
-	GuidanceScale float64 `json:"guidance_scale"`
+	Sampler         string  `json:"sampler"`
+	Steps           int     `json:"steps"`
+	GuidanceScale   float64 `json:"guidance_scale"`
+	GuidanceRescale float64 `json:"guidance_rescale"`
 }
 
 type modelLimits struct {
@@ -49,10 +50,17 @@ type modelSchedule struct {
 	BetaSchedule    string `json:"beta_schedule"`
 	PredictionType  string `json:"prediction_type"`
 	TimestepSpacing string `json:"timestep_spacing"`
+	StepsOffset     int    `json:"steps_offset"`
+	SigmaSchedule   string `json:"sigma_schedule"`
+	VarianceType    string `json:"variance_type"`
 }
 
 func (s *Server) pageOf(m *inference.Model) modelPage {
 	b, limits := m.Bundle, s.pipeline.Limits
+	betas := b.Scheduler.BetaSchedule
+	if b.Scheduler.TrainedBetas != nil {
+		betas = "trained_betas"
+	}
 	return modelPage{
 		Name: b.Name, Checksum: b.Checksum, Tasks: m.Tasks(), Labels: b.Labels, Guidance: m.Guides(),
 		Channels: b.Channels, Size: [2]int{b.Height, b.Width},
@@ -60,10 +68,10 @@ func (s *Server) pageOf(m *inference.Model) modelPage {
 		Batch:        either(m.MaxRows > 1, "free", "fixed"),
 		Timestep:     either(b.Graph.Timestep.Type == "float32", "float", "integer"),
 		Reproducible: either(m.Bitwise, "bitwise", "tolerance"),
-		Defaults:     modelDefaults{b.Defaults.Sampler, b.Defaults.Steps, b.Defaults.GuidanceScale},
+		Defaults:     modelDefaults{b.Defaults.Sampler, b.Defaults.Steps, b.Defaults.GuidanceScale, b.Defaults.GuidanceRescale},
 		Limits:       modelLimits{min(limits.Steps, b.Scheduler.TrainTimesteps), limits.Count, limits.Pixels, s.maxBody},
-		Schedule: modelSchedule{b.Scheduler.TrainTimesteps, b.Scheduler.BetaSchedule, b.Scheduler.PredictionType,
-			b.Scheduler.TimestepSpacing},
+		Schedule: modelSchedule{b.Scheduler.TrainTimesteps, betas, b.Scheduler.PredictionType,
+			b.Scheduler.TimestepSpacing, b.Scheduler.StepsOffset, b.Scheduler.SigmaSchedule, b.Scheduler.VarianceType},
 		Device: m.Device, Threads: m.Threads, Runtime: m.Runtime,
 	}
 }
@@ -92,20 +100,33 @@ func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
 }
 
 type samplerPage struct {
-	Name        string `json:"name"`
-	Title       string `json:"title"`
-	Paper       string `json:"paper"`
-	Order       int    `json:"order"`
-	Stochastic  bool   `json:"stochastic"`
-	Eta         bool   `json:"eta"`
-	Evaluations int    `json:"evaluations_per_step"`
+	Name        string   `json:"name"`
+	Title       string   `json:"title"`
+	Paper       string   `json:"paper"`
+	Diffusers   string   `json:"diffusers,omitempty"`
+	Aliases     []string `json:"aliases,omitempty"`
+	Order       int      `json:"order"`
+	Stochastic  bool     `json:"stochastic"`
+	Eta         bool     `json:"eta"`
+	DefaultEta  *float64 `json:"default_eta,omitempty"`
+	Evaluations int      `json:"evaluations_per_step"`
+	Schedules   []string `json:"schedules"`
+	Distilled   bool     `json:"distilled"`
 }
 
 func (s *Server) listSamplers(w http.ResponseWriter, _ *http.Request) error {
 	var pages []samplerPage
 	for _, name := range diffusion.Methods() {
-		m, _ := diffusion.MethodOf(name)
-		pages = append(pages, samplerPage{name, m.Title, m.Paper, m.Order, m.Stochastic, m.Eta, m.Evaluations})
+		_, m, _ := diffusion.MethodOf(name)
+		page := samplerPage{
+			Name: name, Title: m.Title, Paper: m.Paper, Diffusers: m.Diffusers, Aliases: m.Aliases, Order: m.Order,
+			Stochastic: m.Stochastic, Eta: m.Eta, Evaluations: m.Evaluations,
+			Schedules: inference.SchedulesOf(m), Distilled: m.Distilled(),
+		}
+		if m.Eta {
+			page.DefaultEta = &m.DefaultEta
+		}
+		pages = append(pages, page)
 	}
 	return writeJSON(w, map[string]any{"samplers": pages})
 }

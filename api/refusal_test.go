@@ -10,7 +10,8 @@ import (
 	"denoised/inference/inferencetest"
 )
 
-const allowedFields = "is unknown; allowed: count, eta, guidance_scale, label, model, sampler, scale, seed, size, steps"
+const allowedFields = "is unknown; allowed: count, eta, guidance_rescale, guidance_scale, label, model, sampler, scale, schedule, " +
+	"seed, size, spacing, steps, steps_offset, timesteps"
 
 // TestRefusals has one mistake a request, and all that its problem document says of it.
 func TestRefusals(t *testing.T) {

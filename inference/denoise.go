@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"denoised/inference/diffusion"
 )
@@ -48,7 +50,12 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	var f faults
 	steps := value(req.Steps, 1)
 	between(&f, "steps", steps, 1, p.Limits.Steps)
-	method := p.checkMethod(&f, value(req.Sampler, "ddim"))
+	sampler := value(req.Sampler, "ddim")
+	method := checkMethod(&f, &sampler)
+	if method.FixedGrid {
+		f.add("sampler", "%s visits timesteps of its own, and the picture's noise is between them; allowed: %s",
+			sampler, strings.Join(freeMethods(), ", "))
+	}
 	if req.Sigma != nil {
 		between(&f, "sigma", *req.Sigma, 0, maxSigma)
 	}
@@ -74,13 +81,22 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	}
 	seat := m.engine.Join([3]int{m.Bundle.Channels, picture.Height, picture.Width}, 1)
 	defer seat.Leave()
-	run := diffusion.Run{Levels: levels, Noise: diffusion.NewGenerator(changed.Seed).Normal}
-	if err := method.Sample(ctx, m.denoiser(method, seat, -1, 1), x, run); err != nil {
+	run := m.run(levels, diffusion.NewGenerator(changed.Seed))
+	run.Eta = method.DefaultEta
+	if err := method.Sample(ctx, m.denoiser(method, m.unlabelled(seat)), x, run); err != nil {
 		return nil, err
 	}
 	changed.Timing.include(seat)
 	changed.Picture = picture.with(m.colours(x, picture))
 	return changed, nil
+}
+
+// freeMethods lists the samplers that can begin anywhere.
+func freeMethods() []string {
+	return slices.DeleteFunc(diffusion.Methods(), func(name string) bool {
+		_, method, _ := diffusion.MethodOf(name)
+		return method.FixedGrid
+	})
 }
 
 // Noise adds noise to a picture: the forward process.

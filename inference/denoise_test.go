@@ -125,7 +125,7 @@ func TestPictureRefused(t *testing.T) {
 		{"sampler", func() error {
 			_, err := p.Denoise(t.Context(), DenoiseRequest{Sampler: ptr("x")}, own)
 			return err
-		}, `sampler: "x" is unknown; allowed: ddim, ddpm, euler`},
+		}, `sampler: "x" is unknown; allowed: ` + strings.Join(diffusion.Methods(), ", ")},
 		{"no amount of noise", func() error {
 			_, err := p.Noise(NoiseRequest{}, own)
 			return err
@@ -200,7 +200,7 @@ func TestNoise(t *testing.T) {
 // linear is the schedule of the exact network.
 func linear(t *testing.T) *diffusion.Schedule {
 	t.Helper()
-	s, err := diffusion.NewSchedule("linear", 1000, 1e-4, 0.02)
+	s, err := diffusion.NewSchedule(1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02})
 	if err != nil {
 		t.Fatal(err)
 	}

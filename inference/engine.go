@@ -20,9 +20,7 @@ var errClosed = errors.New("the engine is closed")
 type Engine struct {
 	model    string
 	network  Network
-	maxRows  int
-	maxSize  int  // values that a run's rows have together; a single row may have more
-	oneTime  bool // the network takes a single timestep a run
+	batching Batching
 	observer Observer
 
 	mu           sync.Mutex // also held while the observer hears of a level, so that it hears the last one last
@@ -32,6 +30,14 @@ type Engine struct {
 	closed       bool
 	wake         chan struct{} // holds a token when pending, live or closed has changed
 	done         chan struct{} // closed when the goroutine has ended
+}
+
+// Batching is what a run of the network can be.
+type Batching struct {
+	MaxRows int  // rows of a run
+	MaxSize int  // values of x that a run's rows have together; a single row may have more
+	OneTime bool // all rows of a run have the same timestep
+	Outputs int  // values of the result for each value of x
 }
 
 // row is one evaluation of the network for one trajectory at one step.
@@ -54,11 +60,10 @@ type call struct {
 	done    chan struct{}
 }
 
-// NewEngine starts an engine over a network. A run has at most maxRows rows, and fewer where the rows are so large that
-// they would have more than maxSize values together; with oneTime all of them have the same timestep.
-func NewEngine(model string, network Network, maxRows, maxSize int, oneTime bool, observer Observer) *Engine {
+// NewEngine starts an engine over a network.
+func NewEngine(model string, network Network, batching Batching, observer Observer) *Engine {
 	e := &Engine{
-		model: model, network: network, maxRows: maxRows, maxSize: maxSize, oneTime: oneTime, observer: observer,
+		model: model, network: network, batching: batching, observer: observer,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go e.serve()
@@ -90,7 +95,7 @@ type Seat struct {
 func (e *Engine) Join(shape [3]int, rows int) *Seat {
 	s := &Seat{engine: e, shape: shape, rows: rows, out: make([][]float32, rows)}
 	for i := range s.out {
-		s.out[i] = make([]float32, shape[0]*shape[1]*shape[2])
+		s.out[i] = make([]float32, shape[0]*shape[1]*shape[2]*e.batching.Outputs)
 	}
 	e.count(1, rows)
 	return s
@@ -225,7 +230,9 @@ func (e *Engine) collect() []*row {
 }
 
 // fits is how many rows like a call's one run takes.
-func (e *Engine) fits(c *call) int { return min(e.maxRows, max(1, e.maxSize/len(c.x))) }
+func (e *Engine) fits(c *call) int {
+	return min(e.batching.MaxRows, max(1, e.batching.MaxSize/len(c.x)))
+}
 
 // take removes from the queue, in its order, the rows that can ride with the first one.
 func (e *Engine) take() []*row {
@@ -233,7 +240,7 @@ func (e *Engine) take() []*row {
 	most := e.fits(first)
 	var batch []*row
 	e.pending = slices.DeleteFunc(e.pending, func(r *row) bool {
-		fits := len(batch) < most && r.call.shape == first.shape && (!e.oneTime || r.call.t == first.t)
+		fits := len(batch) < most && r.call.shape == first.shape && (!e.batching.OneTime || r.call.t == first.t)
 		if fits {
 			batch = append(batch, r)
 			r.call.running++
@@ -251,8 +258,8 @@ type buffers struct {
 
 // run evaluates the network over a batch and hands each row its result.
 func (e *Engine) run(batch []*row, b *buffers) {
-	size := len(batch[0].call.x)
-	b.x, b.out = slices.Grow(b.x[:0], size*len(batch)), slices.Grow(b.out[:0], size*len(batch))[:size*len(batch)]
+	size := len(batch[0].out)
+	b.x, b.out = b.x[:0], slices.Grow(b.out[:0], size*len(batch))[:size*len(batch)]
 	b.t, b.labels = b.t[:0], b.labels[:0]
 	for _, r := range batch {
 		b.x = append(b.x, r.call.x...)

@@ -78,7 +78,7 @@ func TestEngineFillsBatches(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := &echo{takes: 5 * time.Millisecond}
-				engine := NewEngine("m", network, c.maxRows, c.maxSize, c.oneTime, Unobserved{})
+				engine := NewEngine("m", network, Batching{c.maxRows, c.maxSize, c.oneTime, 1}, Unobserved{})
 				var group sync.WaitGroup
 				var seats []*Seat
 				for range c.trajectories {
@@ -110,7 +110,7 @@ func TestEngineFillsBatches(t *testing.T) {
 func TestEngineWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &echo{takes: 5 * time.Millisecond}
-		engine := NewEngine("m", network, 8, 32, false, Unobserved{})
+		engine := NewEngine("m", network, Batching{8, 32, false, 1}, Unobserved{})
 		defer engine.Close()
 		idle := engine.Join(shape, 1)
 		defer idle.Leave()
@@ -128,7 +128,7 @@ func TestEngineWindow(t *testing.T) {
 func TestEngineKeepsTimestepsApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &echo{takes: time.Millisecond}
-		engine := NewEngine("m", network, 8, 32, true, Unobserved{})
+		engine := NewEngine("m", network, Batching{8, 32, true, 1}, Unobserved{})
 		var group sync.WaitGroup
 		seats := []*Seat{engine.Join(shape, 1), engine.Join(shape, 1), engine.Join(shape, 1)}
 		for i, seat := range seats {
@@ -166,7 +166,7 @@ func TestEngineCancellation(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := &echo{takes: 10 * time.Millisecond}
 				observer := &ledger{}
-				engine := NewEngine("m", network, 1, 4, false, observer)
+				engine := NewEngine("m", network, Batching{1, 4, false, 1}, observer)
 				other := engine.Join(shape, 1)
 				var group sync.WaitGroup
 				group.Go(func() {
@@ -197,7 +197,7 @@ func TestEngineCancellation(t *testing.T) {
 
 func TestEngineFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := NewEngine("m", &echo{fails: errBroken}, 1, 4, false, Unobserved{})
+		engine := NewEngine("m", &echo{fails: errBroken}, Batching{1, 4, false, 1}, Unobserved{})
 		// Both rows of the step fail, in runs of their own.
 		err := walk(t.Context(), engine.Join(shape, 2), 1, 1, 0, 5)
 		if !errors.Is(err, errBroken) || KindOf(err) != Internal {
@@ -211,7 +211,7 @@ func TestEngineFailure(t *testing.T) {
 }
 
 func BenchmarkEngine(b *testing.B) {
-	engine := NewEngine("m", &echo{}, 8, 32, false, Unobserved{})
+	engine := NewEngine("m", &echo{}, Batching{8, 32, false, 1}, Unobserved{})
 	defer engine.Close()
 	seat := engine.Join(shape, 1)
 	defer seat.Leave()

@@ -13,9 +13,10 @@ import "time"
 
 // Network is a loaded graph. Its methods may be called from one goroutine at a time.
 type Network interface {
-	// Predict evaluates ε_θ(x, t, label) for len(t) rows. x and out hold the rows one behind the other, each of
-	// shape [channels, height, width]; labels has an entry a row, which a network without classes ignores. The
-	// result is written to out. Predict keeps none of the slices.
+	// Predict evaluates the network at (x, t, label) for len(t) rows. x and out hold the rows one behind the other,
+	// each of shape [channels, height, width], in out with twice the channels where the network learned its variance;
+	// labels has an entry a row, which a network without classes ignores. The result is written to out. Predict
+	// keeps none of the slices.
 	Predict(x []float32, shape [3]int, t []float32, labels []int64, out []float32) error
 
 	// Describe names the runtime with its version ("onnxruntime 1.27.0"), the device it computes on ("cpu" or

@@ -23,16 +23,18 @@ type Model struct {
 // error names the bundle and says why it cannot be served. The caller closes the network, after the model.
 func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer) (*Model, error) {
 	s := b.Scheduler
-	schedule, err := diffusion.NewSchedule(s.BetaSchedule, s.TrainTimesteps, s.BetaStart, s.BetaEnd)
+	schedule, err := diffusion.NewSchedule(s.TrainTimesteps, diffusion.Betas{
+		Name: s.BetaSchedule, Start: s.BetaStart, End: s.BetaEnd, Trained: s.TrainedBetas, ZeroSNR: s.RescaleBetasZeroSNR,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
 	m := &Model{Bundle: b, schedule: schedule}
-	method, ok := diffusion.MethodOf(b.Defaults.Sampler)
+	_, method, ok := diffusion.MethodOf(b.Defaults.Sampler)
 	if !ok {
 		return nil, fmt.Errorf("%s: the default sampler %q is not one of %v", b.Name, b.Defaults.Sampler, diffusion.Methods())
 	}
-	if _, err := m.levels(method, b.Defaults.Steps); err != nil {
+	if _, err := method.Levels(schedule, m.grid(method), b.Defaults.Steps); err != nil {
 		return nil, fmt.Errorf("%s: the default steps: %w", b.Name, err)
 	}
 	found, err := probe(b, network, maxRows)
@@ -41,7 +43,10 @@ func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer
 	}
 	m.Capabilities = found
 	m.Runtime, m.Device, m.Threads = network.Describe()
-	m.engine = NewEngine(b.Name, network, found.MaxRows, found.MaxRows*b.Channels*b.Height*b.Width, oneTimestep(b), observer)
+	m.engine = NewEngine(b.Name, network, Batching{
+		MaxRows: found.MaxRows, MaxSize: found.MaxRows * b.Channels * b.Height * b.Width,
+		OneTime: oneTimestep(b), Outputs: outputs(b),
+	}, observer)
 	return m, nil
 }
 
@@ -95,36 +100,39 @@ func (m *Model) serves(f *faults, field string, size [2]int) {
 	}
 }
 
-// levels lists the levels of a run by the bundle's spacing.
-func (m *Model) levels(method diffusion.Method, steps int) ([]diffusion.Level, error) {
-	s := m.Bundle.Scheduler
-	final := diffusion.Clean
-	if method.MayEndNoisy && !s.SetAlphaToOne {
-		final = m.schedule.At(0)
+// run is a trajectory through levels with a generator's noise.
+func (m *Model) run(levels []diffusion.Level, generator *diffusion.Generator) diffusion.Run {
+	variances := map[string]diffusion.Variance{"fixed_large": diffusion.FixedLarge, "learned_range": diffusion.LearnedRange}
+	return diffusion.Run{
+		Levels: levels, Schedule: m.schedule.Finite(), Noise: generator.Normal,
+		Variance: variances[m.Bundle.Scheduler.VarianceType],
 	}
-	spacing := diffusion.Spacing{Name: s.TimestepSpacing, Offset: s.StepsOffset, Final: final}
-	return spacing.Levels(m.schedule, steps, !method.Fractional)
 }
 
-// denoiser builds, from a place in the engine, what a method's sampler calls. A label of −1 is no label.
-func (m *Model) denoiser(method diffusion.Method, seat *Seat, label int, guidance float64) diffusion.Denoiser {
-	var predict diffusion.Predictor
-	switch null := m.Bundle.NullLabel; {
-	case label < 0:
-		predict = diffusion.Conditioned(seat.Predict, int64(max(null, 0)))
-	case null < 0:
-		predict = diffusion.Conditioned(seat.Predict, int64(label))
-	default:
-		predict = diffusion.Guided(seat.Predict, int64(label), int64(null), guidance)
+// unlabelled is the network where no class is asked for.
+func (m *Model) unlabelled(seat *Seat) diffusion.Predictor {
+	return diffusion.Conditioned(seat.Predict, int64(max(m.Bundle.NullLabel, 0)))
+}
+
+// denoiser builds what a method's sampler calls: the network's prediction, read and limited as the scheduler's config says.
+func (m *Model) denoiser(method diffusion.Method, predict diffusion.Predictor) diffusion.Denoiser {
+	s := m.Bundle.Scheduler
+	limit := diffusion.Limit{Consistent: s.UseClippedModelOutput}
+	if value(s.ClipSample, method.ClipsUnasked) {
+		limit.Clip = s.ClipSampleRange
 	}
-	d := diffusion.Epsilon(predict)
-	if s := m.Bundle.Scheduler; s.ClipSample && !method.Unclipped {
-		d = diffusion.Clipped(d, s.ClipSampleRange)
-		if s.UseClippedModelOutput {
-			d = diffusion.Consistent(d)
-		}
+	if s.Thresholding {
+		limit.Quantile, limit.Most = s.DynamicThresholdingRatio, s.SampleMaxValue
 	}
-	return d
+	return method.Limited(diffusion.Prediction(s.PredictionType, predict), limit)
+}
+
+// outputs is how many values the network gives for each of its input: twice as many where it learned its variance.
+func outputs(b *weights.Bundle) int {
+	if b.LearnedVariance {
+		return 2
+	}
+	return 1
 }
 
 // rows is how many rows a step needs.

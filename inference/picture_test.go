@@ -144,7 +144,8 @@ func TestDrawnPNG(t *testing.T) {
 	if err := json.Unmarshal([]byte(content), &said); err != nil || keyword != "denoised" {
 		t.Fatalf("%q: %v", text, err)
 	}
-	const want = `{"model":"ten","label":"7","count":1,"seed":1,"steps":10,"sampler":"ddim","eta":0,"size":[8,8],"scale":3,"guidance_scale":2}`
+	const want = `{"model":"ten","label":"7","count":1,"seed":1,"steps":10,"sampler":"ddim","eta":0,` +
+		`"schedule":"native","spacing":"trailing","size":[8,8],"scale":3,"guidance_scale":2,"guidance_rescale":0}`
 	if string(said.Request) != want || said.Checksum != inferencetest.Checksum || said.Denoised != "test" || said.Runtime != "exact answer" || said.Device != "cpu" {
 		t.Errorf("the picture says %+v, request %s", said, said.Request)
 	}

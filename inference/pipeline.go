@@ -118,19 +118,33 @@ func (p *Plan) seat(image *Image) *Seat {
 	return p.Model.engine.Join(image.Shape, p.Model.rows(p.label(image), image.Recipe.GuidanceScale))
 }
 
+// predictor is the network as an image's recipe has it guided.
+func (p *Plan) predictor(image *Image, seat *Seat) diffusion.Predictor {
+	label, null := p.label(image), p.Model.Bundle.NullLabel
+	switch {
+	case label < 0:
+		return p.Model.unlabelled(seat)
+	case null < 0:
+		return diffusion.Conditioned(seat.Predict, int64(label))
+	}
+	return diffusion.Guided(seat.Predict, int64(label), int64(null), image.Recipe.GuidanceScale, image.Recipe.GuidanceRescale)
+}
+
 // draw runs one trajectory from noise to an image.
 func (p *Plan) draw(ctx context.Context, image *Image, seat *Seat) error {
 	defer seat.Leave()
 	generator := diffusion.NewGenerator(image.Recipe.Seed)
 	x := make([]float32, image.Shape[0]*image.Shape[1]*image.Shape[2])
 	generator.Normal(x)
-	start := float32(p.method.Start(p.Model.Bundle.Scheduler.TimestepSpacing, p.levels[0]))
+	c := p.course
+	start := float32(c.method.Start(c.spacing, c.levels[0]))
 	for i := range x {
 		x[i] *= start
 	}
-	run := diffusion.Run{Levels: p.levels, Eta: value(image.Recipe.Eta, 0), Noise: generator.Normal}
-	denoiser := p.Model.denoiser(p.method, seat, p.label(image), image.Recipe.GuidanceScale)
-	if err := p.method.Sample(ctx, denoiser, x, run); err != nil {
+	run := p.Model.run(c.levels, generator)
+	run.Eta = value(image.Recipe.Eta, 0)
+	denoiser := p.Model.denoiser(c.method, p.predictor(image, seat))
+	if err := c.method.Sample(ctx, denoiser, x, run); err != nil {
 		return err
 	}
 	image.Tensor = x

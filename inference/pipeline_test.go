@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"denoised/inference/diffusion"
 	"denoised/inference/inferencetest"
 	"denoised/weights"
 )
@@ -166,6 +167,7 @@ func TestGenerateRefuses(t *testing.T) {
 		models = append(models, m)
 	}
 	p := NewPipeline("test", limits, models...)
+	samplers := strings.Join(diffusion.Methods(), ", ")
 	const digits = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
 	for _, c := range []struct {
 		name string
@@ -177,7 +179,7 @@ func TestGenerateRefuses(t *testing.T) {
 		{"too many images", Request{Count: ptr(65)}, "count: is 65; allowed: 1 to 64"},
 		{"negative steps", Request{Steps: ptr(-4)}, "steps: is -4; allowed: 1 to 1000"},
 		{"too many steps", Request{Steps: ptr(1001)}, "steps: is 1001; allowed: 1 to 1000"},
-		{"unknown sampler", Request{Sampler: ptr("ddmp")}, `sampler: "ddmp" is unknown; allowed: ddim, ddpm, euler`},
+		{"unknown sampler", Request{Sampler: ptr("ddmp")}, `sampler: "ddmp" is unknown; allowed: ` + samplers},
 		{"unknown label", Request{Labels: []string{"seven"}}, `label: "seven" is unknown; allowed: ` + digits},
 		{"more labels than images", Request{Labels: []string{"1", "2"}}, "label: lists 2 labels for 1 images; allowed: at most one an image"},
 		{"label without classes", Request{Model: ptr("plain"), Labels: []string{"1"}}, "label: the model plain has no classes"},
@@ -285,7 +287,7 @@ func TestProbe(t *testing.T) {
 		},
 			Capabilities{}, "ten: the network gives values that are not finite"},
 		{"an unknown default sampler", func(b *weights.Bundle, _ *inferencetest.Gaussian) { b.Defaults.Sampler = "best" },
-			Capabilities{}, `ten: the default sampler "best" is not one of [ddim ddpm euler]`},
+			Capabilities{}, `ten: the default sampler "best" is not one of ` + fmt.Sprint(diffusion.Methods())},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b, network := inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t)
@@ -317,7 +319,7 @@ func TestClippingActsWhereDiffusersHasIt(t *testing.T) {
 	}{{"ddpm", true}, {"ddim", true}, {"euler", false}} {
 		draw := func(clip bool) []float32 {
 			b := inferencetest.Bundle("ten", 8)
-			b.Scheduler.ClipSample, b.Scheduler.UseClippedModelOutput = clip, clip
+			b.Scheduler.ClipSample, b.Scheduler.UseClippedModelOutput = &clip, clip
 			return generate(t, serve(t, b, inferencetest.NewGaussian(t)),
 				Request{Labels: []string{"9"}, Seed: ptr(uint32(1)), Sampler: &c.sampler}).Images[0].Tensor
 		}

@@ -83,7 +83,7 @@ func (p prober) sameAlone(shape [3]int, together []float32, rows int) (bool, err
 func (p prober) predict(shape [3]int, first, rows int) ([]float32, error) {
 	size := shape[0] * shape[1] * shape[2]
 	x := make([]float32, rows*size)
-	out := make([]float32, rows*size)
+	out := make([]float32, rows*size*outputs(p.bundle))
 	t := make([]float32, rows)
 	labels := make([]int64, rows)
 	for i := range rows {

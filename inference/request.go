@@ -11,16 +11,21 @@ import (
 
 // Request asks for images. A nil field was not sent and takes the model's default.
 type Request struct {
-	Model         *string
-	Labels        []string // dealt over the images in turn
-	Count         *int
-	Seed          *uint32
-	Steps         *int
-	Sampler       *string
-	Eta           *float64
-	Size          *[2]int // height, width
-	Scale         *int
-	GuidanceScale *float64
+	Model           *string
+	Labels          []string // dealt over the images in turn
+	Count           *int
+	Seed            *uint32
+	Steps           *int
+	Sampler         *string
+	Eta             *float64
+	Schedule        *string
+	Spacing         *string
+	StepsOffset     *int
+	Timesteps       []float64 // instead of a schedule and a spacing
+	Size            *[2]int   // height, width
+	Scale           *int
+	GuidanceScale   *float64
+	GuidanceRescale *float64
 }
 
 // Limits bounds what one request may ask for.
@@ -33,16 +38,21 @@ type Limits struct {
 // Recipe is a request with every default filled in: together with the bundle it decides each pixel. As JSON it is a
 // request again.
 type Recipe struct {
-	Model         string   `json:"model"`
-	Labels        Labels   `json:"label,omitempty"`
-	Count         int      `json:"count"`
-	Seed          uint32   `json:"seed"`
-	Steps         int      `json:"steps"`
-	Sampler       string   `json:"sampler"`
-	Eta           *float64 `json:"eta,omitempty"` // only where the sampler has it
-	Size          [2]int   `json:"size"`
-	Scale         int      `json:"scale"`
-	GuidanceScale float64  `json:"guidance_scale"`
+	Model           string    `json:"model"`
+	Labels          Labels    `json:"label,omitempty"`
+	Count           int       `json:"count"`
+	Seed            uint32    `json:"seed"`
+	Steps           int       `json:"steps"`
+	Sampler         string    `json:"sampler"`
+	Eta             *float64  `json:"eta,omitempty"` // only where the sampler has it
+	Schedule        string    `json:"schedule,omitempty"`
+	Spacing         string    `json:"spacing,omitempty"`
+	StepsOffset     *int      `json:"steps_offset,omitempty"` // only with leading spacing
+	Timesteps       []float64 `json:"timesteps,omitempty"`    // instead of the three above
+	Size            [2]int    `json:"size"`
+	Scale           int       `json:"scale"`
+	GuidanceScale   float64   `json:"guidance_scale"`
+	GuidanceRescale float64   `json:"guidance_rescale"`
 }
 
 // Labels is one class or several; a single one is a plain string in JSON.
@@ -72,8 +82,7 @@ type Plan struct {
 	Model  *Model
 
 	version string
-	method  diffusion.Method
-	levels  []diffusion.Level
+	course  course
 }
 
 // Resolve fills in the defaults of a request and checks every field of it. The error is an [*Error] that names all
@@ -88,43 +97,19 @@ func (p *Pipeline) Resolve(req Request) (*Plan, error) {
 	r := Recipe{
 		Model: b.Name, Labels: req.Labels,
 		Count: value(req.Count, 1), Seed: value(req.Seed, rand.Uint32()),
-		Steps: value(req.Steps, b.Defaults.Steps), Sampler: value(req.Sampler, b.Defaults.Sampler),
 		Size: value(req.Size, [2]int{b.Height, b.Width}), Scale: value(req.Scale, 1),
 	}
 	between(&f, "count", r.Count, 1, p.Limits.Count)
 	between(&f, "scale", r.Scale, 1, 16)
 	m.checkLabels(&f, r)
-	r.GuidanceScale = m.resolveGuidance(&f, req)
+	m.resolveGuidance(&f, req, &r)
 	p.checkSize(&f, m, r, req.Size != nil)
-	method, levels := p.checkSampler(&f, m, r.Sampler, r.Steps)
-	r.Eta = resolveEta(&f, method, req.Eta, r.Sampler)
+	c := p.checkCourse(&f, m, req, &r)
+	r.Eta = resolveEta(&f, c.method, req.Eta, r.Sampler)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	return &Plan{Recipe: r, Model: m, version: p.Version, method: method, levels: levels}, nil
-}
-
-// checkSampler finds a sampler and the levels of a run of it, or says why there are none.
-func (p *Pipeline) checkSampler(f *faults, m *Model, name string, steps int) (diffusion.Method, []diffusion.Level) {
-	method := p.checkMethod(f, name)
-	before := len(*f)
-	between(f, "steps", steps, 1, p.Limits.Steps)
-	if method.Sample == nil || len(*f) > before {
-		return method, nil
-	}
-	levels, err := m.levels(method, steps)
-	if err != nil {
-		f.add("steps", "%v", err)
-	}
-	return method, levels
-}
-
-func (p *Pipeline) checkMethod(f *faults, name string) diffusion.Method {
-	method, ok := diffusion.MethodOf(name)
-	if !ok {
-		f.add("sampler", "%.80q is unknown; allowed: %s", name, strings.Join(diffusion.Methods(), ", "))
-	}
-	return method
+	return &Plan{Recipe: r, Model: m, version: p.Version, course: c}, nil
 }
 
 func (m *Model) checkLabels(f *faults, r Recipe) {
@@ -146,26 +131,30 @@ func (m *Model) checkLabels(f *faults, r Recipe) {
 	}
 }
 
-// resolveGuidance is the guidance scale of a request. Without a label there is nothing to be guided to, so the model's
-// default does not apply there, and asking for guidance is an error.
-func (m *Model) resolveGuidance(f *faults, req Request) float64 {
+// resolveGuidance fills in the guidance of a request. Without a label there is nothing to be guided to, so the model's
+// defaults do not apply there, and asking for guidance is an error.
+func (m *Model) resolveGuidance(f *faults, req Request, r *Recipe) {
 	possible := m.Guides() && len(req.Labels) > 0
-	if req.GuidanceScale == nil {
-		if possible {
-			return m.Bundle.Defaults.GuidanceScale
+	r.GuidanceScale = 1
+	if possible {
+		r.GuidanceScale, r.GuidanceRescale = m.Bundle.Defaults.GuidanceScale, m.Bundle.Defaults.GuidanceRescale
+	}
+	r.GuidanceScale = value(req.GuidanceScale, r.GuidanceScale)
+	r.GuidanceRescale = value(req.GuidanceRescale, r.GuidanceRescale)
+	between(f, "guidance_scale", r.GuidanceScale, 0, 30)
+	between(f, "guidance_rescale", r.GuidanceRescale, 0, 1)
+	for _, field := range []struct {
+		name      string
+		sent, off float64
+	}{{"guidance_scale", r.GuidanceScale, 1}, {"guidance_rescale", r.GuidanceRescale, 0}} {
+		switch {
+		case possible || field.sent == field.off:
+		case !m.Guides():
+			f.add(field.name, "the model %s cannot be guided: it needs classes and a null label; allowed: %g", m.Bundle.Name, field.off)
+		default:
+			f.add(field.name, "needs a label to guide to; allowed without one: %g", field.off)
 		}
-		return 1
 	}
-	scale := *req.GuidanceScale
-	between(f, "guidance_scale", scale, 0, 30)
-	switch {
-	case possible || scale == 1:
-	case !m.Guides():
-		f.add("guidance_scale", "the model %s cannot be guided: it needs classes and a null label; allowed: 1", m.Bundle.Name)
-	default:
-		f.add("guidance_scale", "needs a label to guide to; allowed without one: 1")
-	}
-	return scale
 }
 
 func resolveEta(f *faults, method diffusion.Method, eta *float64, sampler string) *float64 {
@@ -178,7 +167,7 @@ func resolveEta(f *faults, method diffusion.Method, eta *float64, sampler string
 		}
 		return nil
 	}
-	resolved := value(eta, 0)
+	resolved := value(eta, method.DefaultEta)
 	between(f, "eta", resolved, 0, 1)
 	return &resolved
 }

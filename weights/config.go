@@ -9,6 +9,7 @@ import (
 // A network is what unet/config.json says.
 type network struct {
 	channels, height, width int
+	outputs                 int // channels, or twice as many where the network has learned its variance
 	classes                 int // 0 when unconditional
 }
 
@@ -19,8 +20,10 @@ func (f *folder) readNetwork() (network, error) {
 		if n.channels != 1 && n.channels != 3 && n.channels != 4 {
 			o.fail("in_channels", "%d is not served; served: 1, 3, 4", n.channels)
 		}
-		if out := need[int](o, "out_channels"); out != n.channels {
-			o.fail("out_channels", "%d differs from in_channels %d; a learned variance is not served", out, n.channels)
+		n.outputs = need[int](o, "out_channels")
+		if n.outputs != n.channels && n.outputs != 2*n.channels {
+			o.fail("out_channels", "%d is not served with in_channels %d; served: %d and, for a learned variance, %d",
+				n.outputs, n.channels, n.channels, 2*n.channels)
 		}
 		n.height, n.width = sampleSize(o)
 		o.only("class_embed_type", "null")
@@ -145,20 +148,26 @@ func valueRange(o *object) [2]float64 {
 }
 
 func (b *Bundle) defaults(o *object) Defaults {
-	d := Defaults{Sampler: get(o, "sampler", samplerOf[b.Scheduler.Class])}
+	d := Defaults{Sampler: get(o, "sampler", b.Scheduler.Sampler)}
 	if d.Sampler == "" {
 		o.fail("sampler", "is empty")
 	}
-	// DDPMPipeline draws 1000 steps and the other pipelines 50 when they are not told.
-	usual := 50
-	if d.Sampler == "ddpm" {
+	// What the pipelines of diffusers draw when they are not told: DDPMPipeline has 1000, the latent consistency pipeline 4.
+	usual, most := 50, b.Scheduler.TrainTimesteps
+	switch d.Sampler {
+	case "ddpm":
 		usual = 1000
+	case "lcm", "tcd":
+		usual, most = 4, b.Scheduler.OriginalSteps
 	}
-	most := b.Scheduler.TrainTimesteps
 	d.Steps = between(o, "steps", get(o, "steps", min(usual, most)), 1, min(1000, most))
 	d.GuidanceScale = between(o, "guidance_scale", get(o, "guidance_scale", 1.0), 0, 30)
 	if d.GuidanceScale != 1 && b.NullLabel < 0 {
 		o.fail("guidance_scale", "%v needs a null_label", d.GuidanceScale)
+	}
+	d.GuidanceRescale = between(o, "guidance_rescale", get(o, "guidance_rescale", 0.0), 0, 1)
+	if d.GuidanceRescale != 0 && b.NullLabel < 0 {
+		o.fail("guidance_rescale", "%v needs a null_label", d.GuidanceRescale)
 	}
 	o.closed()
 	return d

@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -18,29 +17,7 @@ type Graph struct {
 	Sample   Input  // float32, [batch, channels, height, width]
 	Timestep Input  // float32 or int64, a scalar or one for each row
 	Label    *Input // int64, one for each row; nil when the network is unconditional
-	Output   Input  // float32, [batch, channels, height, width]
-}
-
-// An Input is an input or output as the graph declares it.
-type Input struct {
-	Name  string
-	Type  string  // of an element: float32, int64, …
-	Shape []int64 // −1 where the graph leaves a dimension open; empty for a scalar, nil where the graph doesn't say
-}
-
-// String writes an input as its name, element type and shape, ? for an open dimension: sample float32[?,3,32,32].
-func (in Input) String() string {
-	if in.Shape == nil {
-		return in.Name + " " + in.Type + " of unknown shape"
-	}
-	dims := make([]string, len(in.Shape))
-	for i, d := range in.Shape {
-		dims[i] = strconv.FormatInt(d, 10)
-		if d < 0 {
-			dims[i] = "?"
-		}
-	}
-	return fmt.Sprintf("%s %s[%s]", in.Name, in.Type, strings.Join(dims, ","))
+	Output   Input  // float32, [batch, channels, height, width]; twice the channels with a learned variance
 }
 
 // readGraph reads the network's file and the files that its weights lie in, and matches its inputs with the config.
@@ -168,30 +145,8 @@ func (g *Graph) checkConfig(net network) error {
 	if g.Label == nil && net.classes > 0 {
 		return fmt.Errorf("has no label, but %s has num_class_embeds %d", networkFile, net.classes)
 	}
-	picture := []int64{-1, int64(net.channels), int64(net.height), int64(net.width)}
-	for _, in := range []Input{g.Sample, g.Output} {
-		for i, d := range in.Shape {
-			if d == 0 || d > 0 && picture[i] > 0 && d != picture[i] {
-				want := Input{in.Name, in.Type, picture}
-				return fmt.Errorf("declares %s, but %s makes it %s", in, networkFile, want)
-			}
-		}
+	if err := g.Sample.checkShape(net, net.channels); err != nil {
+		return err
 	}
-	return nil
-}
-
-// list writes inputs for a message, the first few if there are many.
-func list(inputs []Input) string {
-	const most = 8
-	if len(inputs) == 0 {
-		return "none"
-	}
-	var text []string
-	for _, in := range inputs[:min(most, len(inputs))] {
-		text = append(text, in.String())
-	}
-	if more := len(inputs) - most; more > 0 {
-		text = append(text, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(text, ", ")
+	return g.Output.checkShape(net, net.outputs)
 }

@@ -174,7 +174,7 @@ func FuzzGraph(f *testing.F) {
 		runtime.ReadMemStats(&before)
 		m, err := parse(content)
 		if err == nil {
-			err = new(Graph).match(m, network{channels: 1, height: 8, width: 8, classes: 4})
+			err = new(Graph).match(m, network{channels: 1, outputs: 1, height: 8, width: 8, classes: 4})
 		}
 		runtime.ReadMemStats(&after)
 		took := after.TotalAlloc - before.TotalAlloc

@@ -44,12 +44,13 @@ func (f *folder) readJSON(path string, decode func(*object)) error {
 
 func parseObject(text []byte) (map[string]json.RawMessage, error) {
 	text = bytes.TrimRight(text, " \t\r\n") // so that an early end is told by the last line that says something
+	text = fromPython(text)
 	var values map[string]json.RawMessage
 	err := json.Unmarshal(text, &values)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		before := text[:syntax.Offset]
-		line := 1 + bytes.Count(before, []byte("\n"))
-		column := len(before) - 1 - bytes.LastIndexByte(before, '\n')
+		before := toPython(text[:syntax.Offset])
+		line := 1 + strings.Count(before, "\n")
+		column := len(before) - 1 - strings.LastIndexByte(before, '\n')
 		return nil, fmt.Errorf("line %d, column %d: %w", line, column, syntax)
 	}
 	if err != nil || values == nil {
@@ -91,7 +92,7 @@ func get[T any](o *object, key string, absent T) T {
 		return absent
 	}
 	var value T
-	if err := json.Unmarshal(raw, &value); err != nil || string(raw) == "null" {
+	if err := unmarshal(raw, &value); err != nil || string(raw) == "null" {
 		o.fail(key, "must be %s, not %s", kindOf(value), shorten(raw))
 		return absent
 	}
@@ -109,7 +110,7 @@ func need[T any](o *object, key string) T {
 
 // between passes a number of the closed interval from low to high.
 func between[T int | float64](o *object, key string, value, low, high T) T {
-	if value < low || value > high {
+	if !(value >= low && value <= high) { // so that NaN is outside
 		o.fail(key, "%v is outside %v…%v", value, low, high)
 	}
 	return value
@@ -123,9 +124,10 @@ func oneOf(o *object, key, value string, served ...string) string {
 	return value
 }
 
-// only refuses a setting that the service lacks, unless it is absent or one of the JSON values that turn it off.
+// only refuses a setting that the service lacks, unless it is absent or one of the JSON values that do without.
 func (o *object) only(key string, off ...string) {
-	if raw, given := o.raw(key); given && !slices.Contains(off, string(raw)) {
+	raw, given := o.raw(key)
+	if given && !slices.ContainsFunc(off, func(value string) bool { return same(toPython(raw), value) }) {
 		o.fail(key, "%s is not served; served: %s", shorten(raw), strings.Join(off, ", "))
 	}
 }
@@ -161,6 +163,8 @@ func kindOf(value any) string {
 		return "true or false"
 	case string:
 		return "a string"
+	case []float64:
+		return "a list of numbers"
 	case map[string]string:
 		return "an object of strings"
 	default:
@@ -171,7 +175,7 @@ func kindOf(value any) string {
 // shorten fits a value from a file into a message.
 func shorten(raw []byte) string {
 	const most = 40
-	text := []rune(string(raw))
+	text := []rune(toPython(raw))
 	if len(text) > most {
 		return string(text[:most]) + "…"
 	}

@@ -33,13 +33,19 @@ type Bundle struct {
 	Defaults      Defaults
 	Scheduler     Scheduler
 	Graph         Graph
+
+	// The network gives twice the picture's channels: behind its prediction, how far up the range of a step's variances the
+	// right one lies. The scheduler's VarianceType is learned_range exactly where it does.
+	LearnedVariance bool
 }
 
 // Defaults are the settings of a request that says nothing. Whether the service has the sampler isn't checked here.
+// Steps that are not said are 1000 for ddpm, 4 for lcm and tcd, and 50 for others, where there are as many.
 type Defaults struct {
-	Sampler       string  // the scheduler class's own if not said: ddpm, ddim or euler
-	Steps         int     // 1 to 1000 and at most TrainTimesteps; if not said, 1000 for ddpm, else 50, where the schedule has as many
-	GuidanceScale float64 // 0 to 30; 1, no guidance, if not said or without a null label
+	Sampler         string  // the scheduler's own if not said
+	Steps           int     // 1 to 1000 and at most TrainTimesteps, or OriginalSteps for lcm and tcd
+	GuidanceScale   float64 // 0 to 30; 1, no guidance, if not said or without a null label
+	GuidanceRescale float64 // 0 to 1; 0 if not said or without a null label
 }
 
 // Open reads and checks the bundle in dir. An error names the first file found at fault, from the folder's name on, and
@@ -63,9 +69,10 @@ func Open(dir string) (*Bundle, error) {
 		return nil, err
 	}
 	b.Channels, b.Height, b.Width = net.channels, net.height, net.width
-	if b.Scheduler, err = files.readScheduler(); err != nil {
+	if b.Scheduler, err = files.readScheduler(net); err != nil {
 		return nil, err
 	}
+	b.LearnedVariance = b.Scheduler.VarianceType == "learned_range"
 	if err := files.readIndex(b, net.classes); err != nil {
 		return nil, err
 	}

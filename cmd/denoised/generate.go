@@ -10,17 +10,22 @@ import (
 
 type generateCommand struct {
 	folder
-	Model         *string  `placeholder:"NAME" help:"Model to draw with; the first in the folder when absent."`
-	Label         []string `placeholder:"CLASS" help:"What to draw. Several, separated by commas, are dealt over the images in turn."`
-	Count         *int     `placeholder:"N" help:"Images to draw; several come on one sheet."`
-	Seed          *uint32  `placeholder:"N" help:"Seed of the first image, the next has the one above it; random when absent."`
-	Steps         *int     `placeholder:"N" help:"Steps of the sampler."`
-	Sampler       *string  `placeholder:"NAME" help:"Sampler."`
-	Eta           *float64 `placeholder:"X" help:"Share of fresh noise in a step, 0 to 1, for the samplers that have it."`
-	Size          []int    `placeholder:"HEIGHT,WIDTH" help:"Size, where the model serves several."`
-	Scale         *int     `placeholder:"N" help:"Enlarge the picture N times."`
-	GuidanceScale *float64 `placeholder:"X" help:"How hard to follow the label; 1 is off."`
-	Out           string   `short:"o" required:"" placeholder:"FILE" help:"PNG to write; - is standard output."`
+	Model           *string   `placeholder:"NAME" help:"Model to draw with; the first in the folder when absent."`
+	Label           []string  `placeholder:"CLASS" help:"What to draw. Several, separated by commas, are dealt over the images in turn."`
+	Count           *int      `placeholder:"N" help:"Images to draw; several come on one sheet."`
+	Seed            *uint32   `placeholder:"N" help:"Seed of the first image, the next has the one above it; random when absent."`
+	Steps           *int      `placeholder:"N" help:"Steps of the sampler."`
+	Sampler         *string   `placeholder:"NAME" help:"Sampler."`
+	Eta             *float64  `placeholder:"X" help:"Share of fresh noise in a step, 0 to 1, for the samplers that have it."`
+	Schedule        *string   `placeholder:"NAME" help:"σ schedule: native, karras, exponential, beta or sgm_uniform."`
+	Spacing         *string   `placeholder:"NAME" help:"Spacing of the timesteps: leading, trailing or linspace."`
+	StepsOffset     *int      `placeholder:"N" help:"Added to every timestep of leading spacing."`
+	Timesteps       []float64 `placeholder:"T,…" help:"The timesteps themselves, from the noisiest down, in place of a schedule and a spacing."`
+	Size            []int     `placeholder:"HEIGHT,WIDTH" help:"Size, where the model serves several."`
+	Scale           *int      `placeholder:"N" help:"Enlarge the picture N times."`
+	GuidanceScale   *float64  `placeholder:"X" help:"How hard to follow the label; 1 is off."`
+	GuidanceRescale *float64  `placeholder:"X" help:"How much of guidance's contrast to give back, 0 to 1."`
+	Out             string    `short:"o" required:"" placeholder:"FILE" help:"PNG to write; - is standard output."`
 }
 
 // localLimits bounds the local commands as the contract does a request; their user's patience does the rest.
@@ -30,7 +35,8 @@ var localLimits = inference.Limits{Steps: 1000, Count: 64, Pixels: 1 << 28}
 func (c generateCommand) Run(ctx context.Context, s streams) error {
 	req := inference.Request{
 		Model: c.Model, Labels: c.Label, Count: c.Count, Seed: c.Seed, Steps: c.Steps, Sampler: c.Sampler,
-		Eta: c.Eta, Scale: c.Scale, GuidanceScale: c.GuidanceScale,
+		Eta: c.Eta, Schedule: c.Schedule, Spacing: c.Spacing, StepsOffset: c.StepsOffset, Timesteps: c.Timesteps,
+		Scale: c.Scale, GuidanceScale: c.GuidanceScale, GuidanceRescale: c.GuidanceRescale,
 	}
 	switch len(c.Size) {
 	case 0:

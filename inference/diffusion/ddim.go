@@ -25,11 +25,10 @@ func DDIM(ctx context.Context, d Denoiser, x []float32, run Run) error {
 		keep := at.Alpha / next.Alpha
 		std := run.Eta * next.Sigma / at.Sigma * math.Sqrt(1-keep*keep)
 		direction := math.Sqrt(max(next.Sigma*next.Sigma-std*std, 0))
-		combine(x, next.Alpha, est.X0, direction, est.Eps)
 		if std > 0 {
 			run.Noise(z)
-			addScaled(x, std, z)
 		}
+		mix(x, term{next.Alpha, est.X0}, term{direction, est.Eps}, term{std, z})
 		run.see(i, x)
 	}
 	return nil

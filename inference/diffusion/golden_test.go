@@ -90,14 +90,17 @@ func TestNoiseIsPyTorchs(t *testing.T) {
 func TestScheduleIsDiffusers(t *testing.T) {
 	var golden struct {
 		Tables []struct {
-			Train    int     `json:"num_train_timesteps"`
-			Name     string  `json:"beta_schedule"`
-			Start    float64 `json:"beta_start"`
-			End      float64 `json:"beta_end"`
-			AlphaBar thinned `json:"alphas_cumprod"`
+			Train    int       `json:"num_train_timesteps"`
+			Name     string    `json:"beta_schedule"`
+			Start    float64   `json:"beta_start"`
+			End      float64   `json:"beta_end"`
+			Trained  []float64 `json:"trained_betas"`
+			ZeroSNR  bool      `json:"zero_snr"`
+			AlphaBar thinned   `json:"alphas_cumprod"`
 		} `json:"alphas_cumprod"`
 		Lists []struct {
 			Scheduler string
+			Schedule  string
 			Spacing   string `json:"timestep_spacing"`
 			Offset    int    `json:"steps_offset"`
 			Steps     int
@@ -108,20 +111,31 @@ func TestScheduleIsDiffusers(t *testing.T) {
 	}
 	readGolden(t, "schedule.json", &golden)
 	for _, table := range golden.Tables {
-		s, err := diffusion.NewSchedule(table.Name, table.Train, table.Start, table.End)
+		s, err := diffusion.NewSchedule(table.Train, diffusion.Betas{
+			Name: table.Name, Start: table.Start, End: table.End, Trained: table.Trained, ZeroSNR: table.ZeroSNR,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		alphaBar := func(i int) float64 { return s.At(i).Alpha * s.At(i).Alpha }
-		table.AlphaBar.compare(t, fmt.Sprintf("%s over %d", table.Name, table.Train), s.Len(), alphaBar, 1.2e-7)
+		what := fmt.Sprintf("%s over %d, zero SNR %t", table.Name, table.Train, table.ZeroSNR)
+		tolerance := 1.2e-7
+		if table.ZeroSNR {
+			tolerance = 4e-7 // PyTorch's float32 square root is now and then off by its last bit
+		}
+		table.AlphaBar.compare(t, what, s.Len(), alphaBar, tolerance)
 	}
 	s := linearSchedule(t)
 	for _, list := range golden.Lists {
-		what := fmt.Sprintf("%s, %s spacing, offset %d, %d steps", list.Scheduler, list.Spacing, list.Offset, list.Steps)
-		method, _ := diffusion.MethodOf(list.Scheduler)
-		spacing := diffusion.Spacing{Name: list.Spacing, Offset: list.Offset, Final: diffusion.Clean}
-		levels, err := spacing.Levels(s, list.Steps, !method.Fractional)
-		if list.Offset == 1 && list.Steps == 1000 {
+		what := fmt.Sprintf("%s, %s, %s spacing, offset %d, %d steps", list.Scheduler, list.Schedule, list.Spacing, list.Offset, list.Steps)
+		method := methodOf(t, list.Scheduler)
+		grid := trailingGrid
+		grid.Spacing, grid.Offset = list.Spacing, list.Offset
+		if list.Schedule != "" {
+			grid.Schedule = list.Schedule
+		}
+		levels, err := method.Levels(s, grid, list.Steps)
+		if list.Timesteps.Values[0] > float64(s.Len()-1) {
 			// diffusers lists a timestep behind the schedule's end here and fails on it later.
 			if err == nil {
 				t.Errorf("%s: no error", what)
@@ -129,82 +143,20 @@ func TestScheduleIsDiffusers(t *testing.T) {
 			continue
 		}
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", what, err)
 		}
-		list.Timesteps.compare(t, what, len(levels)-1, func(i int) float64 { return levels[i].T }, 0)
+		tolerance := 0.0
+		if grid.Schedule != "native" {
+			tolerance = 2e-6 // found in float32 there
+		}
+		list.Timesteps.compare(t, what, len(levels)-1, func(i int) float64 { return levels[i].T }, tolerance)
 		if list.Sigmas != nil {
 			list.Sigmas.compare(t, what+", sigmas", len(levels), func(i int) float64 { return levels[i].Ratio() }, 1e-6)
 			// Our state is at the model's scale: diffusers' start in σ-space is divided by √(1+σ̃²).
 			start := list.Start / math.Hypot(1, levels[0].Ratio())
-			if got := method.Start(list.Spacing, levels[0]); math.Abs(got-start) > 1e-6 {
+			if got := method.Start(list.Spacing, levels[0]); start > 0 && math.Abs(got-start) > 1e-6 {
 				t.Errorf("%s: the noise starts at %g, want %g", what, got, start)
 			}
 		}
-	}
-}
-
-// TestTrajectoriesAreDiffusers walks whole trajectories beside diffusers' on a network that is known exactly, and
-// compares the state at the model's own scale.
-func TestTrajectoriesAreDiffusers(t *testing.T) {
-	const tolerance = 1e-5
-	var golden struct {
-		Mean, Deviation float64
-		Cases           []struct {
-			Sampler, Spacing string
-			Eta              float64
-			Steps            int
-			Clip             bool
-			Seed             uint32
-			Shown            []int
-			States           [][]float64
-		}
-	}
-	readGolden(t, "trajectories_analytic.json", &golden)
-	s := linearSchedule(t)
-	worst := map[string]float64{}
-	for _, c := range golden.Cases {
-		what := fmt.Sprintf("%s η=%g, %s, %d steps, clip %t", c.Sampler, c.Eta, c.Spacing, c.Steps, c.Clip)
-		method, ok := diffusion.MethodOf(c.Sampler)
-		if !ok {
-			t.Fatalf("no sampler %s", c.Sampler)
-		}
-		levels, err := diffusion.Spacing{Name: c.Spacing, Final: diffusion.Clean}.Levels(s, c.Steps, !method.Fractional)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := diffusion.Gaussian{Mean: golden.Mean, Std: golden.Deviation}.Denoiser()
-		if c.Clip {
-			d = diffusion.Clipped(d, 1)
-		}
-		generator := diffusion.NewGenerator(c.Seed)
-		x := make([]float32, 16)
-		generator.Normal(x)
-		start := float32(method.Start(c.Spacing, levels[0]))
-		for i := range x {
-			x[i] *= start
-		}
-		compared := 0
-		run := diffusion.Run{Levels: levels, Eta: c.Eta, Noise: generator.Normal, Seen: func(step int, x []float32) {
-			if compared == len(c.Shown) || step+1 != c.Shown[compared] {
-				return
-			}
-			for i, v := range x {
-				diff := math.Abs(float64(v) - c.States[compared][i])
-				if !(diff <= tolerance) {
-					t.Fatalf("%s: after step %d element %d is %g, want %g", what, step+1, i, v, c.States[compared][i])
-				}
-				worst[c.Sampler] = max(worst[c.Sampler], diff)
-			}
-			compared++
-		}}
-		if err := method.Sample(t.Context(), d, x, run); err != nil {
-			t.Fatal(err)
-		}
-		if compared != len(c.Shown) || compared == 0 {
-			t.Errorf("%s: compared %d states of %d", what, compared, len(c.Shown))
-		}
-	}
-	for sampler, diff := range worst {
-		t.Logf("%s: largest difference from diffusers %.2g", sampler, diff)
 	}
 }

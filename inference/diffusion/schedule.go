@@ -3,14 +3,15 @@ package diffusion
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 )
 
 // Level is one point of a schedule: at timestep T the state is x = Alpha·x₀ + Sigma·ε.
 type Level struct {
 	T     float64 // training timestep, 0 the least noisy; a fraction lies between two trained ones
-	Alpha float64 // √ᾱ, in (0, 1]
-	Sigma float64 // √(1−ᾱ), in [0, 1)
+	Alpha float64 // √ᾱ, in [0, 1]
+	Sigma float64 // √(1−ᾱ), in [0, 1]
 }
 
 // Clean is the level of data: no noise is left. No network is ever evaluated there.
@@ -18,6 +19,9 @@ var Clean = Level{T: 0, Alpha: 1, Sigma: 0}
 
 // Ratio is σ̃ = σ/α, the standard deviation of the noise when the data keeps its own scale.
 func (l Level) Ratio() float64 { return l.Sigma / l.Alpha }
+
+// Lambda is λ = ln(α/σ), half the logarithm of the signal-to-noise ratio; +∞ for clean data.
+func (l Level) Lambda() float64 { return math.Log(l.Alpha / l.Sigma) }
 
 // Schedule is ᾱ over the training timesteps, decreasing.
 //
@@ -28,37 +32,107 @@ type Schedule struct {
 	logRatio []float64 // ln σ̃, increasing
 }
 
-// NewSchedule computes ᾱ_t = Π(1−β_s) over s ≤ t for train timesteps. The names of β's course over time are those of
-// diffusers: linear (Ho et al. 2020), scaled_linear (linear in √β, Rombach et al. 2022) and squaredcos_cap_v2 (Nichol
-// & Dhariwal 2021), which ignores start and end. The error says where a schedule leaves the numbers that a network can be
-// evaluated at.
-func NewSchedule(name string, train int, start, end float64) (*Schedule, error) {
-	var betas []float32
-	switch name {
-	case "linear":
-		betas = linspace(start, end, train)
-	case "scaled_linear":
-		betas = linspace(math.Sqrt(start), math.Sqrt(end), train)
-		for i, root := range betas {
-			betas[i] = root * root
-		}
-	case "squaredcos_cap_v2":
-		betas = cosine(train)
-	default:
-		return nil, fmt.Errorf("no beta schedule is called %q", name)
+// Betas says how β runs over the training timesteps. The names are those of diffusers: linear (Ho et al. 2020),
+// scaled_linear (linear in √β, Rombach et al. 2022), sigmoid (from GeoDiff, Xu et al. 2022) and squaredcos_cap_v2
+// (Nichol & Dhariwal 2021), which ignores Start and End.
+type Betas struct {
+	Name       string
+	Start, End float64
+	Trained    []float64 // each β itself, instead of a name
+	ZeroSNR    bool      // rescaled so that ᾱ is 0 at the last timestep (Lin et al. 2024, algorithm 1)
+}
+
+// NewSchedule computes ᾱ_t = Π(1−β_s) over s ≤ t for train timesteps. The error says where a schedule leaves the numbers
+// that a network can be evaluated at.
+func NewSchedule(train int, b Betas) (*Schedule, error) {
+	betas, err := b.values(train)
+	if err != nil {
+		return nil, err
 	}
-	s := &Schedule{alphaBar: make([]float64, train), logRatio: make([]float64, train)}
+	alphaBar := make([]float64, train)
 	product := 1.0
 	for t, beta := range betas {
 		product *= float64(1 - beta)
-		s.alphaBar[t] = float64(float32(product))
-		if !(s.alphaBar[t] > 0 && s.alphaBar[t] < 1) || t > 0 && s.alphaBar[t] >= s.alphaBar[t-1] {
+		alphaBar[t] = float64(float32(product))
+		empty := b.ZeroSNR && t == train-1 && alphaBar[t] == 0
+		if !(alphaBar[t] > 0 && alphaBar[t] < 1 || empty) || t > 0 && alphaBar[t] >= alphaBar[t-1] {
 			return nil, fmt.Errorf("the %s schedule over %d timesteps has ᾱ = %g at timestep %d: it must fall from below 1 and stay above 0",
-				name, train, s.alphaBar[t], t)
+				b.Name, train, alphaBar[t], t)
 		}
+	}
+	return newSchedule(alphaBar), nil
+}
+
+func newSchedule(alphaBar []float64) *Schedule {
+	s := &Schedule{alphaBar: alphaBar, logRatio: make([]float64, len(alphaBar))}
+	for t := range alphaBar {
 		s.logRatio[t] = math.Log(s.At(t).Ratio())
 	}
-	return s, nil
+	return s
+}
+
+// Finite is the schedule for methods that work in σ-space, where ᾱ = 0 has no place: there diffusers takes 2⁻²⁴ for it.
+func (s *Schedule) Finite() *Schedule {
+	last := s.Len() - 1
+	if s.alphaBar[last] > 0 {
+		return s
+	}
+	alphaBar := slices.Clone(s.alphaBar)
+	alphaBar[last] = 1.0 / (1 << 24)
+	return newSchedule(alphaBar)
+}
+
+func (b Betas) values(train int) ([]float32, error) {
+	var betas []float32
+	switch {
+	case b.Trained != nil:
+		for _, beta := range b.Trained {
+			betas = append(betas, float32(beta))
+		}
+	case b.Name == "linear":
+		betas = linspace(b.Start, b.End, train)
+	case b.Name == "scaled_linear":
+		betas = linspace(math.Sqrt(b.Start), math.Sqrt(b.End), train)
+		for i, root := range betas {
+			betas[i] = root * root
+		}
+	case b.Name == "squaredcos_cap_v2":
+		betas = cosine(train)
+	case b.Name == "sigmoid":
+		betas = linspace(-6, 6, train)
+		for i, v := range betas {
+			betas[i] = float32(1/(1+math.Exp(-float64(v)))*(b.End-b.Start) + b.Start)
+		}
+	default:
+		return nil, fmt.Errorf("no beta schedule is called %q", b.Name)
+	}
+	if len(betas) != train {
+		return nil, fmt.Errorf("%d trained β do not make a schedule of %d timesteps", len(betas), train)
+	}
+	if b.ZeroSNR {
+		betas = zeroSNR(betas)
+	}
+	return betas, nil
+}
+
+// zeroSNR moves √ᾱ linearly so that its first value stays and its last becomes 0 (Lin et al. 2024, algorithm 1).
+func zeroSNR(betas []float32) []float32 {
+	roots := make([]float32, len(betas))
+	product := 1.0
+	for t, beta := range betas {
+		product *= float64(1 - beta)
+		roots[t] = float32(math.Sqrt(float64(float32(product))))
+	}
+	first, last := roots[0], roots[len(roots)-1]
+	rescaled := make([]float32, len(betas))
+	before := float32(1)
+	for t, root := range roots {
+		root = (root - last) * (first / (first - last))
+		alphaBar := root * root
+		rescaled[t] = 1 - alphaBar/before
+		before = alphaBar
+	}
+	return rescaled
 }
 
 // linspace is count float32 values from start to end, counted from whichever end is nearer, as torch.linspace does.

@@ -8,25 +8,37 @@ import (
 	"denoised/inference/diffusion"
 )
 
-func TestScheduleRefusesUnknownName(t *testing.T) {
-	if _, err := diffusion.NewSchedule("sigmoid", 1000, 1e-4, 0.02); err == nil || err.Error() != `no beta schedule is called "sigmoid"` {
-		t.Errorf("error %v", err)
+func TestScheduleRefuses(t *testing.T) {
+	for _, c := range []struct {
+		train int
+		betas diffusion.Betas
+		want  string
+	}{
+		{1000, diffusion.Betas{Name: "laplace"}, `no beta schedule is called "laplace"`},
+		{3, diffusion.Betas{Trained: []float64{0.1, 0.2}}, "2 trained β do not make a schedule of 3 timesteps"},
+		{20000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02}, "the linear schedule over 20000 timesteps has ᾱ = 8.5"},
+		{1000, diffusion.Betas{Name: "linear", Start: 1e-9, End: 0.02}, "the linear schedule over 1000 timesteps has ᾱ = 1 at timestep 0: "},
+	} {
+		if _, err := diffusion.NewSchedule(c.train, c.betas); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: error %v", c, err)
+		}
 	}
 }
 
-func TestScheduleRefusesWhatCannotBeSampled(t *testing.T) {
-	for _, c := range []struct {
-		name       string
-		train      int
-		start, end float64
-		want       string
-	}{
-		{"linear", 20000, 1e-4, 0.02, "the linear schedule over 20000 timesteps has ᾱ = 8.5"},
-		{"linear", 1000, 1e-9, 0.02, "the linear schedule over 1000 timesteps has ᾱ = 1 at timestep 0: "},
-	} {
-		if _, err := diffusion.NewSchedule(c.name, c.train, c.start, c.end); err == nil || !strings.HasPrefix(err.Error(), c.want) {
-			t.Errorf("%+v: error %v", c, err)
-		}
+// TestZeroSNR ends at a level without data, which methods in σ-space see as one with very little.
+func TestZeroSNR(t *testing.T) {
+	s, err := diffusion.NewSchedule(1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02, ZeroSNR: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := s.At(999); last.Alpha != 0 || last.Sigma != 1 {
+		t.Errorf("the last level is %+v", last)
+	}
+	if last := s.Finite().At(999); last.Alpha != 1./4096 || s.Finite().At(998) != s.At(998) {
+		t.Errorf("the last finite level is %+v", last)
+	}
+	if first, plain := s.At(0), linearSchedule(t).At(0); math.Abs(first.Alpha-plain.Alpha) > 1e-6 {
+		t.Errorf("the first level has α = %g, want %g", first.Alpha, plain.Alpha)
 	}
 }
 
@@ -90,25 +102,6 @@ func TestGeometric(t *testing.T) {
 			if math.Abs(l.Ratio()-c.want[i]) > 1e-9 {
 				t.Errorf("%s: level %d has σ̃ = %g, want %g", c.name, i, l.Ratio(), c.want[i])
 			}
-		}
-	}
-}
-
-func TestSpacingRefuses(t *testing.T) {
-	s := linearSchedule(t)
-	for _, c := range []struct {
-		spacing diffusion.Spacing
-		steps   int
-		want    string
-	}{
-		{diffusion.Spacing{Name: "trailing"}, 0, "0 steps do not fit: the schedule has 1 to 1000"},
-		{diffusion.Spacing{Name: "trailing"}, 1001, "1001 steps do not fit: the schedule has 1 to 1000"},
-		{diffusion.Spacing{Name: "leading", Offset: 1}, 1000,
-			"1000 steps do not fit: with steps_offset 1 they begin at timestep 1000, behind the last, 999"},
-		{diffusion.Spacing{Name: "random"}, 10, `no timestep spacing is called "random"`},
-	} {
-		if _, err := c.spacing.Levels(s, c.steps, true); err == nil || err.Error() != c.want {
-			t.Errorf("%+v with %d steps: %v", c.spacing, c.steps, err)
 		}
 	}
 }

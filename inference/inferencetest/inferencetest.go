@@ -24,7 +24,7 @@ type Gaussian struct {
 // NewGaussian makes the network that [Bundle] describes.
 func NewGaussian(t testing.TB) *Gaussian {
 	t.Helper()
-	s, err := diffusion.NewSchedule("linear", 1000, 1e-4, 0.02)
+	s, err := diffusion.NewSchedule(1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,8 @@ func Bundle(name string, side int) *weights.Bundle {
 		Defaults: weights.Defaults{Sampler: "ddim", Steps: 10, GuidanceScale: 2},
 		Scheduler: weights.Scheduler{
 			TrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02, PredictionType: "epsilon",
-			ClipSample: true, ClipSampleRange: 1, TimestepSpacing: "trailing", SetAlphaToOne: true,
+			ClipSample: new(true), ClipSampleRange: 1, SigmaSchedule: "native", TimestepSpacing: "trailing",
+			FinalSigmasType: "zero", VarianceType: "fixed_small", OriginalSteps: 50,
 		},
 		Graph: weights.Graph{
 			Sample:   weights.Input{Name: "sample", Type: "float32", Shape: image},

@@ -131,7 +131,8 @@ func (s *Session) Describe() (runtime, device string, threads int) {
 }
 
 // Predict evaluates the network for len(t) rows of the given shape (channels, height, width), which lie one behind the
-// other in x, and writes the result to out. A graph with a single timestep takes it from t[0]. The slices are lent:
+// other in x, and writes the result to out, whose length says how many channels it has. A graph with a single timestep takes
+// it from t[0]. The slices are lent:
 // onnxruntime reads and writes them in place.
 func (s *Session) Predict(x []float32, shape [3]int, t []float32, labels []int64, out []float32) error {
 	var run run
@@ -142,7 +143,8 @@ func (s *Session) Predict(x []float32, shape [3]int, t []float32, labels []int64
 	if s.graph.Label != "" {
 		inputs = append(inputs, lend(&run, ort.NewShape(rows), labels))
 	}
-	outputs := []ort.Value{lend(&run, images, out)}
+	channels := int64(len(out)/len(x)) * int64(shape[0])
+	outputs := []ort.Value{lend(&run, ort.NewShape(rows, channels, int64(shape[1]), int64(shape[2])), out)}
 	if run.err != nil {
 		return run.err
 	}

@@ -15,8 +15,12 @@ IMAGE, ROWS = ["B", 1, "H", "W"], ["B"]
 
 
 def network(sample=("sample", FLOAT, IMAGE), timestep=("timestep", FLOAT, ROWS), label=("class_labels", INT64, ROWS),
-            output=("out_sample", FLOAT, IMAGE), more_inputs=(), more_outputs=(), weights_are_inputs=False) -> ModelProto:
-    """A network with these inputs and outputs, each a name, an element type and a shape; None leaves one out."""
+            output=("out_sample", FLOAT, IMAGE), more_inputs=(), more_outputs=(), weights_are_inputs=False,
+            learned_variance=False) -> ModelProto:
+    """A network with these inputs and outputs, each a name, an element type and a shape; None leaves one out.
+
+    With a learned variance the output has its channels twice, as if they said as much of the variance.
+    """
     weights = {"per_row": np.array([-1, 1, 1, 1])}
     nodes, terms = [], []
     for value, scale in ((sample, 0.5), (timestep, 1e-3), (label, 0.1)):
@@ -32,7 +36,11 @@ def network(sample=("sample", FLOAT, IMAGE), timestep=("timestep", FLOAT, ROWS),
         terms.append(f"{name}_term")
     outputs = [helper.make_tensor_value_info(*value) for value in (output, *more_outputs)]
     nodes.append(helper.make_node("Sum", terms, ["total"]))
-    nodes += [helper.make_node("Cast", ["total"], [value[0]], to=value[1]) for value in (output, *more_outputs)]
+    last = "total"
+    if learned_variance:
+        nodes.append(helper.make_node("Concat", [last, last], ["twice"], axis=1))
+        last = "twice"
+    nodes += [helper.make_node("Cast", [last], [value[0]], to=value[1]) for value in (output, *more_outputs)]
     given = [value for value in (sample, timestep, label, *more_inputs) if value is not None]
     inputs = [helper.make_tensor_value_info(*value) for value in given]
     initializers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
@@ -73,6 +81,7 @@ def good() -> None:
         "variants/fixed": network(("sample", FLOAT, [2, 1, 8, 8]), ("timestep", FLOAT, [2]), ("class_labels", INT64, [2]),
                                   ("out_sample", FLOAT, [2, 1, 8, 8])),
         "variants/weights-as-inputs": network(weights_are_inputs=True),
+        "variants/learned-variance": network(output=("out_sample", FLOAT, ["B", 2, "H", "W"]), learned_variance=True),
         "variants/oblong": network(("sample", FLOAT, ["B", 3, 8, 16]), label=None, output=("out_sample", FLOAT, ["B", 3, 8, 16])),
     }
     for folder, model in variants.items():
