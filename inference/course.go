@@ -28,6 +28,9 @@ func (p *Pipeline) checkCourse(f *faults, m *Model, req Request, r *Recipe) cour
 	grid := m.grid(method)
 	c := course{method: method, spacing: grid.Spacing}
 	if req.Timesteps != nil {
+		// A schedule and a spacing beside them have no say, but must be known.
+		checkName(f, "schedule", req.Schedule, "", append(slices.Clone(diffusion.Schedules), uniform))
+		checkName(f, "spacing", req.Spacing, "", diffusion.Spacings)
 		grid.Timesteps, r.Timesteps = req.Timesteps, req.Timesteps
 		r.Steps = len(req.Timesteps)
 		between(f, "timesteps", r.Steps, 1, p.Limits.Steps)

@@ -94,6 +94,8 @@ func TestCourseRefuses(t *testing.T) {
 		{"timesteps outside the schedule", Request{Timesteps: []float64{1000}}, "timesteps: have 1000; allowed: 0 to 999"},
 		{"fractions for whole timesteps", Request{Timesteps: []float64{99.5}}, "timesteps: have 99.5; the sampler takes whole ones"},
 		{"no timestep", Request{Timesteps: []float64{}}, "timesteps: is 0; allowed: 1 to 1000"},
+		{"an unknown schedule beside timesteps", Request{Timesteps: []float64{900}, Schedule: ptr("foo")},
+			`schedule: "foo" is not to be had here; allowed: native, karras, exponential, beta, sgm_uniform`},
 		{"another count of timesteps", Request{Timesteps: []float64{900, 10}, Steps: ptr(3)},
 			"steps: is 3 beside 2 timesteps; allowed there: 2, or nothing"},
 		{"rescaling without guidance", Request{GuidanceRescale: ptr(0.5)},

@@ -48,20 +48,22 @@ func TestPredict(t *testing.T) {
 		return g
 	}
 	for _, c := range []struct {
-		name  string
-		graph onnx.Graph
-		t     []float32
-		seen  []float64 // the timesteps that reach the network
+		name   string
+		graph  onnx.Graph
+		t      []float32
+		seen   []float64 // the timesteps that reach the network
+		copies int       // of its answer that the network gives, one behind the other in each row
 	}{
-		{"fractional timesteps", plain, []float32{10.5, 20.25}, []float64{10.5, 20.25}},
-		{"external data", variant("external-data", func(*onnx.Graph) {}), []float32{1.5, 2}, []float64{1.5, 2}},
+		{"fractional timesteps", plain, []float32{10.5, 20.25}, []float64{10.5, 20.25}, 1},
+		{"external data", variant("external-data", func(*onnx.Graph) {}), []float32{1.5, 2}, []float64{1.5, 2}, 1},
 		{"other names, whole timesteps", variant("other-names", func(g *onnx.Graph) {
 			g.Sample, g.Timestep, g.Label, g.Output, g.WholeTimestep = "x", "t", "y", "eps", true
-		}), []float32{10.6, 11.5}, []float64{11, 12}},
-		{"no classes", variant("unconditional", func(g *onnx.Graph) { g.Label = "" }), []float32{7, 8}, []float64{7, 8}},
+		}), []float32{10.6, 11.5}, []float64{11, 12}, 1},
+		{"no classes", variant("unconditional", func(g *onnx.Graph) { g.Label = "" }), []float32{7, 8}, []float64{7, 8}, 1},
 		{"a scalar timestep", variant("scalar-timestep", func(g *onnx.Graph) {
 			g.Timestep, g.Label, g.WholeTimestep, g.ScalarTimestep = "t", "", true, true
-		}), []float32{30.4, 30.4}, []float64{30, 30}},
+		}), []float32{30.4, 30.4}, []float64{30, 30}, 1},
+		{"a learned variance has channels of its own", variant("learned-variance", func(*onnx.Graph) {}), []float32{3, 4}, []float64{3, 4}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			session, err := onnx.Open(c.graph, onnx.CPU, 1)
@@ -74,14 +76,15 @@ func TestPredict(t *testing.T) {
 			for i := range x {
 				x[i] = float32(i)
 			}
-			out := make([]float32, len(x))
+			out := make([]float32, c.copies*len(x))
 			if err := session.Predict(x, shape, c.t, labels, out); err != nil {
 				t.Fatal(err)
 			}
 			for i, got := range out {
-				want := float64(i)/2 + c.seen[i/6]/1000
+				row := i / (6 * c.copies)
+				want := float64(6*row+i%6)/2 + c.seen[row]/1000
 				if c.graph.Label != "" {
-					want += float64(labels[i/6]) / 10
+					want += float64(labels[row]) / 10
 				}
 				if math.Abs(float64(got)-want) > 1e-6 {
 					t.Errorf("value %d is %g, want %g", i, got, want)
