@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_model
 import graph
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-DEFAULTS = {"sampler": str, "steps": int, "guidance_scale": float}
+DEFAULTS = {"sampler": str, "steps": int, "guidance_scale": float, "guidance_rescale": float}
 
 
 @dataclass
