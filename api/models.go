@@ -57,10 +57,6 @@ type modelSchedule struct {
 
 func (s *Server) pageOf(m *inference.Model) modelPage {
 	b, limits := m.Bundle, s.pipeline.Limits
-	betas := b.Scheduler.BetaSchedule
-	if b.Scheduler.TrainedBetas != nil {
-		betas = "trained_betas"
-	}
 	return modelPage{
 		Name: b.Name, Checksum: b.Checksum, Tasks: m.Tasks(), Labels: b.Labels, Guidance: m.Guides(),
 		Channels: b.Channels, Size: [2]int{b.Height, b.Width},
@@ -69,8 +65,8 @@ func (s *Server) pageOf(m *inference.Model) modelPage {
 		Timestep:     either(b.Graph.Timestep.Type == "float32", "float", "integer"),
 		Reproducible: either(m.Bitwise, "bitwise", "tolerance"),
 		Defaults:     modelDefaults{b.Defaults.Sampler, b.Defaults.Steps, b.Defaults.GuidanceScale, b.Defaults.GuidanceRescale},
-		Limits:       modelLimits{min(limits.Steps, b.Scheduler.TrainTimesteps), limits.Count, limits.Pixels, s.maxBody},
-		Schedule: modelSchedule{b.Scheduler.TrainTimesteps, betas, b.Scheduler.PredictionType,
+		Limits:       modelLimits{limits.Steps, limits.Count, limits.Pixels, s.maxBody},
+		Schedule: modelSchedule{b.Scheduler.TrainTimesteps, b.Scheduler.Betas(), b.Scheduler.PredictionType,
 			b.Scheduler.TimestepSpacing, b.Scheduler.StepsOffset, b.Scheduler.SigmaSchedule, b.Scheduler.VarianceType},
 		Device: m.Device, Threads: m.Threads, Runtime: m.Runtime,
 	}

@@ -31,16 +31,23 @@ func (p *Pipeline) checkCourse(f *faults, m *Model, req Request, r *Recipe) cour
 		// A schedule and a spacing beside them have no say, but must be known.
 		checkName(f, "schedule", req.Schedule, "", append(slices.Clone(diffusion.Schedules), uniform))
 		checkName(f, "spacing", req.Spacing, "", diffusion.Spacings)
+		between(f, "steps_offset", value(req.StepsOffset, 0), 0, m.schedule.Len()-1)
 		grid.Timesteps, r.Timesteps = req.Timesteps, req.Timesteps
 		r.Steps = len(req.Timesteps)
-		between(f, "timesteps", r.Steps, 1, p.Limits.Steps)
+		if r.Steps < 1 || r.Steps > p.Limits.Steps {
+			f.add("timesteps", "are %d; allowed: 1 to %d of them", r.Steps, p.Limits.Steps)
+		}
 		if req.Steps != nil && *req.Steps != r.Steps {
 			f.add("steps", "is %d beside %d timesteps; allowed there: %d, or nothing", *req.Steps, r.Steps, r.Steps)
 		}
 	} else {
-		r.Steps = value(req.Steps, m.Bundle.Defaults.Steps)
-		between(f, "steps", r.Steps, 1, p.Limits.Steps)
 		checkGrid(f, m, req, method, &grid)
+		if req.Steps != nil {
+			r.Steps = *req.Steps
+		} else if r.Steps = m.Bundle.Defaults.Steps; len(*f) == before {
+			r.Steps = method.Fit(m.schedule, grid, r.Steps) // another sampler may have room for fewer
+		}
+		between(f, "steps", r.Steps, 1, p.Limits.Steps)
 		r.Schedule, r.Spacing, c.spacing = grid.Schedule, grid.Spacing, grid.Spacing
 		if grid.Spacing == "leading" {
 			r.StepsOffset = &grid.Offset
@@ -81,7 +88,7 @@ func (m *Model) grid(method diffusion.Method) diffusion.Grid {
 		Schedule: s.SigmaSchedule, Spacing: s.TimestepSpacing, Offset: s.StepsOffset, OriginalSteps: s.OriginalSteps,
 		AlphaToOne: value(s.SetAlphaToOne, method.AlphaToOne), SigmaMin: s.FinalSigmasType == "sigma_min",
 	}
-	if method.FixedGrid {
+	if !method.Rescheduled {
 		grid.Schedule = "native"
 	}
 	return grid
@@ -102,8 +109,12 @@ func SchedulesOf(method diffusion.Method) []string {
 func checkGrid(f *faults, m *Model, req Request, method diffusion.Method, grid *diffusion.Grid) {
 	grid.Schedule = checkName(f, "schedule", req.Schedule, grid.Schedule, SchedulesOf(method))
 	if method.Distilled() {
-		if req.Spacing != nil || req.StepsOffset != nil {
-			f.add("spacing", "is not to be chosen: the sampler visits timesteps of the model's distillation")
+		const own = "is not to be chosen: the sampler visits timesteps of the model's distillation"
+		if req.Spacing != nil {
+			f.add("spacing", own)
+		}
+		if req.StepsOffset != nil {
+			f.add("steps_offset", own)
 		}
 		return
 	}

@@ -18,6 +18,8 @@ func TestCourse(t *testing.T) {
 	leading.Scheduler.TimestepSpacing, leading.Scheduler.StepsOffset = "leading", 1
 	karras := inferencetest.Bundle("ten", 8)
 	karras.Scheduler.SigmaSchedule = "karras"
+	long := inferencetest.Bundle("ten", 8)
+	long.Defaults.Steps = 1000
 	for _, c := range []struct {
 		name   string
 		bundle *weights.Bundle
@@ -26,7 +28,10 @@ func TestCourse(t *testing.T) {
 	}{
 		{"the bundle's own", leading, Request{},
 			`{"steps":10,"sampler":"ddim","eta":0,"schedule":"native","spacing":"leading","steps_offset":1}`},
-		{"a σ schedule of the bundle's", karras, Request{}, `{"steps":10,"sampler":"ddim","eta":0,"schedule":"karras","spacing":"trailing"}`},
+		{"a σ schedule of the bundle's", karras, Request{Sampler: ptr("heun")},
+			`{"steps":10,"sampler":"heun","schedule":"karras","spacing":"trailing"}`},
+		{"a σ schedule that the sampler's class ignores", karras, Request{},
+			`{"steps":10,"sampler":"ddim","eta":0,"schedule":"native","spacing":"trailing"}`},
 		{"a σ schedule that the sampler cannot have", karras, Request{Sampler: ptr("pndm")},
 			`{"steps":10,"sampler":"pndm","schedule":"native","spacing":"trailing"}`},
 		{"chosen", leading, Request{Sampler: ptr("heun"), Schedule: ptr("beta"), Spacing: ptr("linspace"), Steps: ptr(7)},
@@ -39,6 +44,7 @@ func TestCourse(t *testing.T) {
 			`{"steps":10,"sampler":"pndm","schedule":"native","spacing":"trailing"}`},
 		{"timesteps override both", leading, Request{Timesteps: []float64{900, 500, 20}, Schedule: ptr("karras"), Spacing: ptr("linspace")},
 			`{"steps":3,"sampler":"ddim","eta":0,"timesteps":[900,500,20]}`},
+		{"a default too long for the sampler", long, Request{Sampler: ptr("lcm")}, `{"steps":50,"sampler":"lcm","schedule":"native"}`},
 		{"distilled samplers have timesteps of their own", leading, Request{Sampler: ptr("tcd"), Steps: ptr(4)},
 			`{"steps":4,"sampler":"tcd","eta":0.3,"schedule":"native"}`},
 	} {
@@ -63,6 +69,35 @@ func TestCourse(t *testing.T) {
 	}
 }
 
+// TestImpliedStepsFit opens a schedule that has no room for what its pipeline draws when it is not told.
+func TestImpliedStepsFit(t *testing.T) {
+	b := inferencetest.Bundle("ten", 8)
+	b.Scheduler.TimestepSpacing, b.Scheduler.StepsOffset = "leading", 1
+	b.Defaults = weights.Defaults{Sampler: "ddpm", Steps: 1000, StepsImplied: true, GuidanceScale: 1}
+	plan, err := serve(t, b, inferencetest.NewGaussian(t)).Resolve(Request{})
+	if err != nil || plan.Recipe.Steps != 999 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	b.Defaults.Steps, b.Defaults.StepsImplied = 1000, false
+	const want = "ten: the default steps: 1000 do not fit into the schedule with steps_offset 1; the next lower number that does is 999"
+	if _, err := NewModel(b, inferencetest.NewGaussian(t), 8, Unobserved{}); err == nil || err.Error() != want {
+		t.Errorf("steps that the bundle says: %v", err)
+	}
+}
+
+// TestNotFinite has a network fail after the probe: what it leads to is no picture, and is not served as one.
+func TestNotFinite(t *testing.T) {
+	network := inferencetest.NewGaussian(t)
+	p := serve(t, inferencetest.Bundle("ten", 8), network)
+	network.After = func(out []float32) { out[0] = float32(math.NaN()) }
+	if _, err := p.Generate(t.Context(), Request{Sampler: ptr("euler")}); KindOf(err) != Internal {
+		t.Errorf("generate: %v", err)
+	}
+	if _, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: ptr(20.0), Sampler: ptr("euler")}, grey(t, 8, 8, 9)); KindOf(err) != Internal {
+		t.Errorf("denoise: %v", err)
+	}
+}
+
 func TestCourseRefuses(t *testing.T) {
 	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	for _, c := range []struct {
@@ -84,7 +119,7 @@ func TestCourseRefuses(t *testing.T) {
 		{"an offset without leading", Request{StepsOffset: ptr(1)}, "steps_offset: goes with leading spacing, and this is trailing"},
 		{"too large an offset", Request{Spacing: ptr("leading"), StepsOffset: ptr(1000)}, "steps_offset: is 1000; allowed: 0 to 999"},
 		{"an offset beyond the schedule", Request{Spacing: ptr("leading"), StepsOffset: ptr(600), Steps: ptr(2)},
-			"steps: 2 do not fit into the schedule; allowed: 1 to 1"},
+			"steps: 2 do not fit into the schedule with steps_offset 600; the next lower number that does is 1"},
 		{"more steps than a distillation has", Request{Sampler: ptr("lcm"), Steps: ptr(51)},
 			"steps: 51 do not fit into the schedule; allowed: 1 to 50"},
 		{"a repeated level", Request{Timesteps: []float64{900, 500, 500}},
@@ -93,7 +128,7 @@ func TestCourseRefuses(t *testing.T) {
 			"timesteps: have 900 after 500; each must be smaller than the one before"},
 		{"timesteps outside the schedule", Request{Timesteps: []float64{1000}}, "timesteps: have 1000; allowed: 0 to 999"},
 		{"fractions for whole timesteps", Request{Timesteps: []float64{99.5}}, "timesteps: have 99.5; the sampler takes whole ones"},
-		{"no timestep", Request{Timesteps: []float64{}}, "timesteps: is 0; allowed: 1 to 1000"},
+		{"no timestep", Request{Timesteps: []float64{}}, "timesteps: are 0; allowed: 1 to 1000 of them"},
 		{"an unknown schedule beside timesteps", Request{Timesteps: []float64{900}, Schedule: ptr("foo")},
 			`schedule: "foo" is not to be had here; allowed: native, karras, exponential, beta, sgm_uniform`},
 		{"another count of timesteps", Request{Timesteps: []float64{900, 10}, Steps: ptr(3)},
@@ -189,8 +224,15 @@ func TestEverySamplerServes(t *testing.T) {
 		if (err != nil) != method.FixedGrid {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if err == nil && len(changed.Picture.Colours) != 64 {
-			t.Errorf("%s leaves %d values", name, len(changed.Picture.Colours))
+		if err != nil {
+			continue
+		}
+		// The data without a label is N(0, 0.4²), which a grey of 128 of 255 is in the middle of.
+		for _, v := range changed.Picture.Colours {
+			if !(math.Abs(float64(v)-0.5) < 0.45) {
+				t.Errorf("%s leaves %g of 128/255", name, v)
+				break
+			}
 		}
 	}
 }

@@ -86,6 +86,9 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	if err := method.Sample(ctx, m.denoiser(method, m.unlabelled(seat)), x, run); err != nil {
 		return nil, err
 	}
+	if err := finite(x); err != nil {
+		return nil, err
+	}
 	changed.Timing.include(seat)
 	changed.Picture = picture.with(m.colours(x, picture))
 	return changed, nil

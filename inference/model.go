@@ -16,6 +16,7 @@ type Model struct {
 	Threads         int
 
 	schedule *diffusion.Schedule
+	finite   *diffusion.Schedule // the same without a level of ᾱ = 0
 	engine   *Engine
 }
 
@@ -29,10 +30,13 @@ func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
-	m := &Model{Bundle: b, schedule: schedule}
+	m := &Model{Bundle: b, schedule: schedule, finite: schedule.Finite()}
 	_, method, ok := diffusion.MethodOf(b.Defaults.Sampler)
 	if !ok {
 		return nil, fmt.Errorf("%s: the default sampler %q is not one of %v", b.Name, b.Defaults.Sampler, diffusion.Methods())
+	}
+	if b.Defaults.StepsImplied {
+		b.Defaults.Steps = max(method.Fit(schedule, m.grid(method), b.Defaults.Steps), 1)
 	}
 	if _, err := method.Levels(schedule, m.grid(method), b.Defaults.Steps); err != nil {
 		return nil, fmt.Errorf("%s: the default steps: %w", b.Name, err)
@@ -104,7 +108,7 @@ func (m *Model) serves(f *faults, field string, size [2]int) {
 func (m *Model) run(levels []diffusion.Level, generator *diffusion.Generator) diffusion.Run {
 	variances := map[string]diffusion.Variance{"fixed_large": diffusion.FixedLarge, "learned_range": diffusion.LearnedRange}
 	return diffusion.Run{
-		Levels: levels, Schedule: m.schedule.Finite(), Noise: generator.Normal,
+		Levels: levels, Schedule: m.finite, Noise: generator.Normal,
 		Variance: variances[m.Bundle.Scheduler.VarianceType],
 	}
 }

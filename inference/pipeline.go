@@ -2,7 +2,9 @@ package inference
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -104,6 +106,19 @@ func (p *Plan) Generate(ctx context.Context) (*Result, error) {
 	return result, nil
 }
 
+// errNotFinite is a network's fault, or one of ours.
+var errNotFinite = errors.New("a sample has values that are not finite")
+
+// finite refuses a sample that is no picture.
+func finite(x []float32) error {
+	for _, v := range x {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return &Error{Kind: Internal, Detail: "the network's predictions led to no picture", Err: errNotFinite}
+		}
+	}
+	return nil
+}
+
 // label is the class index of an image, −1 where it has none.
 func (p *Plan) label(image *Image) int {
 	if len(image.Recipe.Labels) == 0 {
@@ -148,5 +163,5 @@ func (p *Plan) draw(ctx context.Context, image *Image, seat *Seat) error {
 		return err
 	}
 	image.Tensor = x
-	return nil
+	return finite(x)
 }

@@ -160,6 +160,8 @@ func (b *Bundle) defaults(o *object) Defaults {
 	case "lcm", "tcd":
 		usual, most = 4, b.Scheduler.OriginalSteps
 	}
+	_, said := o.raw("steps")
+	d.StepsImplied = !said
 	d.Steps = between(o, "steps", get(o, "steps", min(usual, most)), 1, min(1000, most))
 	d.GuidanceScale = between(o, "guidance_scale", get(o, "guidance_scale", 1.0), 0, 30)
 	if d.GuidanceScale != 1 && b.NullLabel < 0 {

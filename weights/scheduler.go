@@ -33,6 +33,14 @@ type Scheduler struct {
 	OriginalSteps            int       // 1 to TrainTimesteps, of the distillation; LCM and TCD choose among these
 }
 
+// Betas names the course of β.
+func (s Scheduler) Betas() string {
+	if s.TrainedBetas != nil {
+		return "trained_betas"
+	}
+	return s.BetaSchedule
+}
+
 // readScheduler ignores keys that it does not know, as diffusers does: published configs carry those of every class that
 // they passed through.
 func (f *folder) readScheduler(net network) (Scheduler, error) {

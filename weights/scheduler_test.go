@@ -134,12 +134,12 @@ func TestAGivenKeyIsHeeded(t *testing.T) {
 
 func TestTheStepsThatNobodySaidAreTheSamplers(t *testing.T) {
 	for config, want := range map[string]Defaults{
-		`{"_class_name": "DDPMScheduler"}`:                                           {"ddpm", 1000, 1, 0},
-		`{"_class_name": "DDPMScheduler", "num_train_timesteps": 100}`:               {"ddpm", 100, 1, 0},
-		`{"_class_name": "DEISMultistepScheduler"}`:                                  {"deis", 50, 1, 0},
-		`{"_class_name": "LCMScheduler"}`:                                            {"lcm", 4, 1, 0},
-		`{"_class_name": "TCDScheduler", "original_inference_steps": 2}`:             {"tcd", 2, 1, 0},
-		`{"_class_name": "HeunDiscreteScheduler", "trained_betas": [0.5, 0.6, 0.7]}`: {"heun", 3, 1, 0},
+		`{"_class_name": "DDPMScheduler"}`:                                           {"ddpm", true, 1000, 1, 0},
+		`{"_class_name": "DDPMScheduler", "num_train_timesteps": 100}`:               {"ddpm", true, 100, 1, 0},
+		`{"_class_name": "DEISMultistepScheduler"}`:                                  {"deis", true, 50, 1, 0},
+		`{"_class_name": "LCMScheduler"}`:                                            {"lcm", true, 4, 1, 0},
+		`{"_class_name": "TCDScheduler", "original_inference_steps": 2}`:             {"tcd", true, 2, 1, 0},
+		`{"_class_name": "HeunDiscreteScheduler", "trained_betas": [0.5, 0.6, 0.7]}`: {"heun", true, 3, 1, 0},
 	} {
 		dir := bundle(t, "variants/no-index")
 		if err := write(filepath.Join(dir, schedulerFile), []byte(config)); err != nil {

@@ -43,6 +43,7 @@ type Bundle struct {
 // Steps that are not said are 1000 for ddpm, 4 for lcm and tcd, and 50 for others, where there are as many.
 type Defaults struct {
 	Sampler         string  // the scheduler's own if not said
+	StepsImplied    bool    // Steps is not said in the bundle
 	Steps           int     // 1 to 1000 and at most TrainTimesteps, or OriginalSteps for lcm and tcd
 	GuidanceScale   float64 // 0 to 30; 1, no guidance, if not said or without a null label
 	GuidanceRescale float64 // 0 to 1; 0 if not said or without a null label

@@ -51,7 +51,7 @@ func TestOpenReadsWhatTheFilesSay(t *testing.T) {
 		{"unconditional; absent keys mean what DDIMScheduler makes of them", "variants/unconditional", func(b *Bundle) {
 			plain(b)
 			b.Class = "DDIMPipeline"
-			b.Defaults = Defaults{"ddim", 50, 1, 0}
+			b.Defaults = Defaults{"ddim", true, 50, 1, 0}
 			b.Scheduler.Class, b.Scheduler.Sampler, b.Scheduler.TimestepSpacing = "DDIMScheduler", "ddim", "leading"
 			b.Scheduler.SetAlphaToOne = yes
 		}},
@@ -59,7 +59,7 @@ func TestOpenReadsWhatTheFilesSay(t *testing.T) {
 			label := b.Graph.Label
 			plain(b)
 			b.Labels, b.Graph.Label = []string{"0", "1", "2", "3"}, label
-			b.Defaults = Defaults{"ddpm", 1000, 1, 0}
+			b.Defaults = Defaults{"ddpm", true, 1000, 1, 0}
 		}},
 		{"a null label but no id2label: the other classes are named by their indices", "variants/no-names", func(b *Bundle) {
 			b.Labels = []string{"0", "1", "2"}
@@ -75,7 +75,7 @@ func TestOpenReadsWhatTheFilesSay(t *testing.T) {
 		{"a scalar int64 timestep; clip_sample is heeded though Euler lacks it", "variants/scalar-timestep", func(b *Bundle) {
 			plain(b)
 			b.Class = "DDPMPipeline"
-			b.Defaults = Defaults{"euler", 50, 1, 0}
+			b.Defaults = Defaults{"euler", true, 50, 1, 0}
 			b.Scheduler.Class, b.Scheduler.Sampler, b.Scheduler.TimestepSpacing = "EulerDiscreteScheduler", "euler", "linspace"
 			b.Graph.Timestep = Input{"t", "int64", []int64{}}
 		}},
@@ -87,7 +87,7 @@ func TestOpenReadsWhatTheFilesSay(t *testing.T) {
 		{"oblong colour pictures on a schedule of 40 timesteps", "variants/oblong", func(b *Bundle) {
 			plain(b)
 			b.Channels, b.Width = 3, 16
-			b.Defaults = Defaults{"ddim", 40, 1, 0}
+			b.Defaults = Defaults{"ddim", true, 40, 1, 0}
 			s := &b.Scheduler
 			s.Class, s.Sampler, s.TrainTimesteps, s.BetaSchedule = "DDIMScheduler", "ddim", 40, "squaredcos_cap_v2"
 			s.ClipSample, s.ClipSampleRange, s.SetAlphaToOne = no, 2, no

@@ -23,7 +23,7 @@ func DDIM(ctx context.Context, d Denoiser, x []float32, run Run) error {
 			return err
 		}
 		keep := at.Alpha / next.Alpha
-		std := run.Eta * next.Sigma / at.Sigma * math.Sqrt(1-keep*keep)
+		std := run.Eta * next.Sigma / at.Sigma * math.Sqrt(max(1-keep*keep, 0))
 		direction := math.Sqrt(max(next.Sigma*next.Sigma-std*std, 0))
 		if std > 0 {
 			run.Noise(z)

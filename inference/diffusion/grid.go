@@ -59,9 +59,9 @@ func (m Method) Levels(s *Schedule, g Grid, steps int) ([]Level, error) {
 	for _, t := range timesteps {
 		levels = append(levels, s.Between(t))
 	}
-	final := Clean
-	if m.ends == endFirst || m.ends == endByAlpha && !g.AlphaToOne || m.ends == endBySigma && g.SigmaMin {
-		final = s.At(0)
+	if len(levels) > 1 && levels[0].Ratio() <= levels[1].Ratio() {
+		// The level that stands for ᾱ = 0 has more data than its neighbours, and diffusers would step up in noise.
+		levels[0] = fromRatio(levels[0].T, 2*levels[1].Ratio())
 	}
 	if g.Timesteps == nil && g.Schedule != "native" {
 		if levels, err = m.reschedule(s, g.Schedule, levels); err != nil {
@@ -72,24 +72,37 @@ func (m Method) Levels(s *Schedule, g Grid, steps int) ([]Level, error) {
 			return levels, CheckLevels(levels)
 		}
 	}
-	// A run that ends at the first trained level may already be there: diffusers' last step is then one of no length.
-	return append(levels, final), CheckLevels(levels)
+	return append(levels, m.final(s, g, levels[len(levels)-1])), CheckLevels(levels)
+}
+
+// final is the level that a run ends at whose last step begins at the level last.
+func (m Method) final(s *Schedule, g Grid, last Level) Level {
+	if m.ends == endFirst || m.ends == endByAlpha && !g.AlphaToOne || m.ends == endBySigma && g.SigmaMin {
+		if first := s.At(0); first.Ratio() < last.Ratio()*(1-1e-6) {
+			return first
+		}
+		return last // it is there already: diffusers' last step is then one of no length
+	}
+	return Clean
 }
 
 // schedule is the one that the method can work with.
 func (m Method) schedule(s *Schedule) *Schedule {
-	if m.visits == fractions || m.visits == lessLast {
-		return s.Finite()
+	if m.Dataless {
+		return s
 	}
-	return s
+	return s.Finite()
 }
 
-// CheckLevels refuses a list of levels whose noise does not fall from each to the next.
+// CheckLevels refuses a list of levels whose noise does not fall from each to the next, or is no number.
 func CheckLevels(levels []Level) error {
-	for i := 1; i < len(levels); i++ {
-		if !(levels[i].Ratio() < levels[i-1].Ratio()) {
+	for i, l := range levels {
+		if math.IsNaN(l.Ratio()) {
+			return fmt.Errorf("level %d has α = %g and σ = %g", i+1, l.Alpha, l.Sigma)
+		}
+		if i > 0 && !(l.Ratio() < levels[i-1].Ratio()) {
 			return fmt.Errorf("the noise must fall at every step, but level %d has σ/α = %.6g after %.6g",
-				i+1, levels[i].Ratio(), levels[i-1].Ratio())
+				i+1, l.Ratio(), levels[i-1].Ratio())
 		}
 	}
 	return nil
@@ -104,16 +117,35 @@ func (m Method) timesteps(train int, g Grid, steps int) ([]float64, error) {
 	if fit(list, train) {
 		return list, nil
 	}
-	most := steps - 1
+	below := steps - 1
 	if steps < 1 || steps > train {
-		most = train
+		below = train
 	}
+	switch most := m.fitting(train, g, below); {
+	case most > 0 && (g.Spacing != "leading" || g.Offset == 0):
+		return nil, fmt.Errorf("%d do not fit into the schedule; allowed: 1 to %d", steps, most)
+	case most > 0: // with an offset some numbers below fit and some do not
+		return nil, fmt.Errorf("%d do not fit into the schedule with steps_offset %d; the next lower number that does is %d",
+			steps, g.Offset, most)
+	}
+	return nil, fmt.Errorf("%d do not fit into a schedule of %d timesteps with steps_offset %d", steps, train, g.Offset)
+}
+
+// Fit is the largest number of steps, at most the given one, that a grid of the schedule has room for; 0 if none.
+func (m Method) Fit(s *Schedule, g Grid, steps int) int {
+	if m.visits == fractions && fit(m.choose(s.Len(), g, steps), s.Len()) {
+		return steps
+	}
+	return m.fitting(s.Len(), g, min(steps, s.Len()))
+}
+
+func (m Method) fitting(train int, g Grid, most int) int {
 	for ; most > 0; most-- {
 		if fit(m.choose(train, g, most), train) {
-			return nil, fmt.Errorf("%d do not fit into the schedule; allowed: 1 to %d", steps, most)
+			break
 		}
 	}
-	return nil, fmt.Errorf("no step fits into a schedule of %d timesteps with steps_offset %d", train, g.Offset)
+	return most
 }
 
 func (m Method) checkTimesteps(train int, g Grid) error {
@@ -179,7 +211,8 @@ func leading(train, steps, offset int) []float64 {
 }
 
 // trailing takes every (T/steps)-th timestep counted down from T−1. The increment is computed as numpy.arange computes
-// it, so that halves round to the side they round to in diffusers.
+// it, so that halves round to the side they round to in diffusers. For some step counts, 61 of 1000 the first of them,
+// rounding makes arange one longer there, and diffusers visits a timestep of −1 at the end; this never does.
 func trailing(train, steps int) []float64 {
 	last := float64(train)
 	increment := (last - last/float64(steps)) - last
@@ -228,6 +261,7 @@ func (m Method) reschedule(s *Schedule, name string, native []Level) ([]Level, e
 	if m.FixedGrid {
 		return nil, fmt.Errorf("%s goes with samplers that can visit any level; allowed here: native", name)
 	}
+	s = s.Finite()
 	high, low := native[0].Ratio(), native[len(native)-1].Ratio()
 	if m.visits != fractions {
 		high, low = s.At(s.Len()-1).Ratio(), s.At(0).Ratio()
@@ -242,7 +276,7 @@ func (m Method) reschedule(s *Schedule, name string, native []Level) ([]Level, e
 		if points > 1 {
 			u = float64(i) / float64(points-1)
 		}
-		levels[i] = s.WithRatio(scheduleRatio(name, high, low, u))
+		levels[i] = s.labelled(scheduleRatio(name, high, low, u))
 		levels[i].T = m.tabled(name, levels[i].T)
 	}
 	return levels, nil

@@ -23,8 +23,9 @@ func TestGridRefuses(t *testing.T) {
 	}{
 		{"ddpm", native("trailing", 0), 0, "0 do not fit into the schedule; allowed: 1 to 1000"},
 		{"ddpm", native("trailing", 0), 1001, "1001 do not fit into the schedule; allowed: 1 to 1000"},
-		{"ddpm", native("leading", 1), 1000, "1000 do not fit into the schedule; allowed: 1 to 999"},
-		{"euler", native("leading", 600), 2, "2 do not fit into the schedule; allowed: 1 to 1"},
+		{"ddpm", native("leading", 1), 1000, "1000 do not fit into the schedule with steps_offset 1; the next lower number that does is 999"},
+		{"ddpm", native("leading", 100), 10, "10 do not fit into the schedule with steps_offset 100; the next lower number that does is 9"},
+		{"ddpm", native("leading", 999), 2, "2 do not fit into the schedule with steps_offset 999; the next lower number that does is 1"},
 		{"dpmpp_2m", native("linspace", 0), 1000, "1000 do not fit into the schedule; allowed: 1 to 999"},
 		{"lcm", native("trailing", 0), 51, "51 do not fit into the schedule; allowed: 1 to 50"},
 		{"tcd", native("trailing", 0), 51, "51 do not fit into the schedule; allowed: 1 to 50"},
@@ -44,6 +45,46 @@ func TestGridRefuses(t *testing.T) {
 	}
 }
 
+// TestTrailingHasNoTimestepTooMany counts the timesteps where numpy.arange, and diffusers with it, has one more: −1.
+func TestTrailingHasNoTimestepTooMany(t *testing.T) {
+	s := linearSchedule(t)
+	for _, steps := range []int{61, 103, 121, 122, 201} {
+		levels, err := methodOf(t, "ddpm").Levels(s, trailingGrid, steps)
+		if err != nil || len(levels) != steps+1 || levels[steps-1].T < 0 {
+			t.Errorf("%d steps: %d levels, %v", steps, len(levels), err)
+		}
+	}
+}
+
+// TestZeroSNRLevels runs every method to where no data is left: those in σ-space begin at a level that stands for it and
+// has more noise than the next.
+func TestZeroSNRLevels(t *testing.T) {
+	s, err := diffusion.NewSchedule(1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02, ZeroSNR: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range diffusion.Methods() {
+		method := methodOf(t, name)
+		for _, schedule := range diffusion.Schedules {
+			for _, steps := range []int{1, 2, 10, 50, 500, 999} {
+				grid := trailingGrid
+				grid.Schedule = schedule
+				if schedule != "native" && method.FixedGrid || method.Distilled() && steps > 50 {
+					continue
+				}
+				levels, err := method.Levels(s, grid, steps)
+				if err != nil {
+					t.Errorf("%s, %s, %d steps: %v", name, schedule, steps, err)
+					continue
+				}
+				if first := levels[0]; first.T < 990 || first.Alpha > 1./4096+1e-12 || (first.Alpha == 0) != (method.Dataless && schedule == "native") {
+					t.Errorf("%s, %s, %d steps begin at %+v", name, schedule, steps, first)
+				}
+			}
+		}
+	}
+}
+
 func TestCheckLevels(t *testing.T) {
 	s := linearSchedule(t)
 	for _, c := range []struct {
@@ -54,6 +95,7 @@ func TestCheckLevels(t *testing.T) {
 		{[]diffusion.Level{s.At(900), s.At(900)}, false},
 		{[]diffusion.Level{s.At(10), s.At(900), diffusion.Clean}, false},
 		{[]diffusion.Level{s.At(900), {T: 5, Alpha: math.NaN(), Sigma: 1}}, false},
+		{[]diffusion.Level{{T: 5, Alpha: 0, Sigma: 0}}, false},
 	} {
 		if err := diffusion.CheckLevels(c.levels); (err == nil) != c.ok {
 			t.Errorf("%v: %v", c.levels, err)

@@ -17,6 +17,8 @@ type Method struct {
 	DefaultEta  float64  // its value where none is given
 	Evaluations int      // of the network a step; a step to clean data takes one
 	FixedGrid   bool     // holds for timesteps of its own only, and takes no σ schedule
+	Rescheduled bool     // has the σ schedule that the model's scheduler asks for; others have a request's alone
+	Dataless    bool     // can begin at a level without data, ᾱ = 0; others take a level with very little for it
 	Clips       bool     // limits x̂₀ to clip_sample_range where the model asks for it
 	// ClipsUnasked and AlphaToOne are what the method's class in diffusers does where a model's scheduler has no key for it.
 	ClipsUnasked, AlphaToOne bool
@@ -45,16 +47,16 @@ const (
 var methods = map[string]Method{
 	"ddpm": {
 		Title: "DDPM ancestral sampling", Paper: ddpmPaper, Diffusers: "DDPMScheduler",
-		Stochastic: true, Evaluations: 1, Clips: true, ClipsUnasked: true, Thresholds: true, Sample: DDPM,
+		Stochastic: true, Evaluations: 1, Clips: true, ClipsUnasked: true, Thresholds: true, Dataless: true, Sample: DDPM,
 	},
 	"ddim": {
 		Title: "DDIM", Paper: ddimPaper, Diffusers: "DDIMScheduler",
-		Order: 1, Eta: true, Evaluations: 1, Clips: true, ClipsUnasked: true, Thresholds: true, AlphaToOne: true, Sample: DDIM,
+		Order: 1, Eta: true, Evaluations: 1, Clips: true, ClipsUnasked: true, Thresholds: true, AlphaToOne: true, Dataless: true, Sample: DDIM,
 		ends: endByAlpha,
 	},
 	"euler": {
 		Title: "Euler", Paper: karrasPaper, Diffusers: "EulerDiscreteScheduler", Aliases: []string{"k_euler"},
-		Order: 1, Evaluations: 1, Sample: Euler, visits: fractions, ends: endBySigma,
+		Order: 1, Evaluations: 1, Rescheduled: true, Sample: Euler, visits: fractions, ends: endBySigma,
 	},
 	"euler_a": {
 		Title: "Euler ancestral", Paper: karrasPaper, Diffusers: "EulerAncestralDiscreteScheduler",
@@ -63,20 +65,20 @@ var methods = map[string]Method{
 	},
 	"heun": {
 		Title: "Heun", Paper: karrasPaper, Diffusers: "HeunDiscreteScheduler", Aliases: []string{"k_heun"},
-		Order: 2, Evaluations: 2, Clips: true, Consistent: true, Sample: Heun, visits: fractions,
+		Order: 2, Evaluations: 2, Clips: true, Consistent: true, Rescheduled: true, Sample: Heun, visits: fractions,
 	},
 	"dpm2": {
 		Title: "DPM-Solver-2", Paper: dpmPaper, Diffusers: "KDPM2DiscreteScheduler", Aliases: []string{"dpm_2", "k_dpm_2"},
-		Order: 2, Evaluations: 2, Sample: DPM2, visits: fractions, roundsKarras: true,
+		Order: 2, Evaluations: 2, Rescheduled: true, Sample: DPM2, visits: fractions, roundsKarras: true,
 	},
 	"dpm2_a": {
 		Title: "DPM-Solver-2 ancestral", Paper: dpmPaper, Diffusers: "KDPM2AncestralDiscreteScheduler",
 		Aliases:    []string{"dpm2_ancestral", "dpm_2_ancestral", "k_dpm_2_a"},
-		Stochastic: true, Evaluations: 2, Sample: DPM2Ancestral, visits: fractions, roundsKarras: true,
+		Stochastic: true, Evaluations: 2, Rescheduled: true, Sample: DPM2Ancestral, visits: fractions, roundsKarras: true,
 	},
 	"lms": {
 		Title: "Linear multistep", Paper: karrasPaper, Diffusers: "LMSDiscreteScheduler", Aliases: []string{"k_lms"},
-		Order: 4, Evaluations: 1, Sample: LMS, visits: fractions,
+		Order: 4, Evaluations: 1, Rescheduled: true, Sample: LMS, visits: fractions,
 	},
 	"pndm": {
 		Title: "PNDM (PLMS)", Paper: pndmPaper, Diffusers: "PNDMScheduler", Aliases: []string{"plms"},
@@ -84,44 +86,44 @@ var methods = map[string]Method{
 	},
 	"ipndm": {
 		Title: "Improved PNDM", Paper: deisPaper,
-		Order: 4, Evaluations: 1, Sample: IPNDM, visits: fractions,
+		Order: 4, Evaluations: 1, Rescheduled: true, Sample: IPNDM, visits: fractions,
 	},
 	"deis": {
 		Title: "DEIS (multistep, log ρ)", Paper: deisPaper, Diffusers: "DEISMultistepScheduler", Aliases: []string{"deis_2m"},
-		Order: 2, Evaluations: 1, Thresholds: true, Consistent: true, Sample: DEIS, visits: lessLast, ends: endFirst,
+		Order: 2, Evaluations: 1, Thresholds: true, Consistent: true, Rescheduled: true, Sample: DEIS, visits: lessLast, ends: endFirst,
 	},
 	"dpmpp_2s_a": {
 		Title: "DPM-Solver++(2S) ancestral", Paper: dpmppPaper, Aliases: []string{"dpmpp_2s_ancestral", "dpm++_2s_a"},
-		Stochastic: true, Evaluations: 2, Sample: DPMpp2SAncestral, visits: fractions,
+		Stochastic: true, Evaluations: 2, Rescheduled: true, Sample: DPMpp2SAncestral, visits: fractions,
 	},
 	"dpmpp_2m": {
 		Title: "DPM-Solver++(2M)", Paper: dpmppPaper, Diffusers: "DPMSolverMultistepScheduler", Aliases: []string{"dpm++_2m"},
-		Order: 2, Evaluations: 1, Thresholds: true, Sample: DPMpp2M, visits: lessLast, ends: endBySigma,
+		Order: 2, Evaluations: 1, Thresholds: true, Rescheduled: true, Sample: DPMpp2M, visits: lessLast, ends: endBySigma,
 	},
 	"dpmpp_2m_sde": {
 		Title: "SDE-DPM-Solver++(2M)", Paper: dpmppPaper, Diffusers: "DPMSolverMultistepScheduler",
 		Aliases:    []string{"dpm++_2m_sde"},
-		Stochastic: true, Evaluations: 1, Thresholds: true, Sample: DPMpp2MSDE, visits: lessLast, ends: endBySigma,
+		Stochastic: true, Evaluations: 1, Thresholds: true, Rescheduled: true, Sample: DPMpp2MSDE, visits: lessLast, ends: endBySigma,
 	},
 	"dpmpp_sde": {
 		Title: "DPM-Solver++ SDE", Paper: dpmppPaper, Diffusers: "DPMSolverSDEScheduler", Aliases: []string{"dpm++_sde"},
-		Stochastic: true, Evaluations: 2, Sample: DPMppSDE, visits: fractions,
+		Stochastic: true, Evaluations: 2, Rescheduled: true, Sample: DPMppSDE, visits: fractions,
 	},
 	"dpmpp_3m_sde": {
 		Title: "SDE-DPM-Solver++(3M)", Paper: dpmppPaper, Aliases: []string{"dpm++_3m_sde"},
-		Stochastic: true, Evaluations: 1, Thresholds: true, Sample: DPMpp3MSDE, visits: lessLast,
+		Stochastic: true, Evaluations: 1, Thresholds: true, Rescheduled: true, Sample: DPMpp3MSDE, visits: lessLast,
 	},
 	"unipc": {
 		Title: "UniPC", Paper: unipcPaper, Diffusers: "UniPCMultistepScheduler", Aliases: []string{"uni_pc", "uni_pc_bh2"},
-		Order: 3, Evaluations: 1, Thresholds: true, Sample: UniPC, visits: lessLast, ends: endBySigma,
+		Order: 3, Evaluations: 1, Thresholds: true, Rescheduled: true, Sample: UniPC, visits: lessLast, ends: endBySigma,
 	},
 	"lcm": {
 		Title: "Latent consistency model", Paper: lcmPaper, Diffusers: "LCMScheduler",
-		Stochastic: true, Evaluations: 1, FixedGrid: true, Clips: true, Thresholds: true, Sample: LCM, visits: distilled,
+		Stochastic: true, Evaluations: 1, FixedGrid: true, Clips: true, Thresholds: true, Dataless: true, Sample: LCM, visits: distilled,
 	},
 	"tcd": {
 		Title: "Trajectory consistency distillation", Paper: tcdPaper, Diffusers: "TCDScheduler",
-		Stochastic: true, Eta: true, DefaultEta: 0.3, Evaluations: 1, FixedGrid: true, Sample: TCD,
+		Stochastic: true, Eta: true, DefaultEta: 0.3, Evaluations: 1, FixedGrid: true, Dataless: true, Sample: TCD,
 		visits: distilled, ends: endFirst,
 	},
 }
@@ -176,15 +178,4 @@ func (m Method) Start(spacing string, first Level) float64 {
 		return first.Sigma
 	}
 	return 1
-}
-
-// Calls is how often a run of steps calls the denoiser, where it ends at clean data.
-func (m Method) Calls(steps int) int {
-	switch {
-	case m.Evaluations == 2:
-		return 2*steps - 1
-	case m.FixedGrid && m.visits == trained && steps > 1:
-		return steps + 1
-	}
-	return steps
 }

@@ -68,6 +68,17 @@ func TestSamplersResume(t *testing.T) {
 	}
 }
 
+// callsOf is how often a run that ends at clean data evaluates the network.
+func callsOf(name string, method diffusion.Method, steps int) int {
+	switch {
+	case method.Evaluations == 2:
+		return 2*steps - 1
+	case name == "pndm" && steps > 1:
+		return steps + 1
+	}
+	return steps
+}
+
 // TestSamplersCount checks that a run costs what its method says, reports each step, and stops at its denoiser's error.
 func TestSamplersCount(t *testing.T) {
 	s := linearSchedule(t)
@@ -95,8 +106,8 @@ func TestSamplersCount(t *testing.T) {
 				return calls, seen, err
 			}
 			calls, seen, err := walk(0)
-			if err != nil || calls != method.Calls(steps) || len(seen) != steps || seen[steps-1] != steps-1 {
-				t.Errorf("%s, %d steps: %d calls, want %d; saw steps %v; error %v", name, steps, calls, method.Calls(steps), seen, err)
+			if err != nil || calls != callsOf(name, method, steps) || len(seen) != steps || seen[steps-1] != steps-1 {
+				t.Errorf("%s, %d steps: %d calls, want %d; saw steps %v; error %v", name, steps, calls, callsOf(name, method, steps), seen, err)
 			}
 			for failAt := 1; failAt <= min(calls, 4); failAt++ {
 				if calls, _, err := walk(failAt); err != errBroken || calls != failAt {
@@ -107,42 +118,84 @@ func TestSamplersCount(t *testing.T) {
 	}
 }
 
-// FuzzSamplersStayFinite runs any method for any allowed number of steps, from any seed and along any levels.
-func FuzzSamplersStayFinite(f *testing.F) {
-	names := diffusion.Methods()
-	for i := range names {
-		f.Add(uint8(i), uint16(1+7*i), uint32(i), uint8(i), uint8(i/2), false)
-		f.Add(uint8(i), uint16(998+i), uint32(1<<31), uint8(i/3), uint8(i), true)
-	}
-	s := linearSchedule(f)
-	f.Fuzz(func(t *testing.T, name uint8, steps uint16, seed uint32, schedule, spacing uint8, rough bool) {
-		listed := names[int(name)%len(names)]
-		method := methodOf(t, listed)
-		grid := diffusion.Grid{
-			Schedule: diffusion.Schedules[int(schedule)%len(diffusion.Schedules)],
-			Spacing:  diffusion.Spacings[int(spacing)%len(diffusion.Spacings)], OriginalSteps: 50,
+// schedules are those of the fuzz test: with and without a level of ᾱ = 0, short and long.
+func schedules(t testing.TB) []*diffusion.Schedule {
+	var list []*diffusion.Schedule
+	for _, b := range []struct {
+		train int
+		betas diffusion.Betas
+	}{
+		{1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02}},
+		{1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02, ZeroSNR: true}},
+		{1000, diffusion.Betas{Name: "squaredcos_cap_v2"}},
+		{40, diffusion.Betas{Name: "linear", Start: 3e-4, End: 0.3}},
+		{2, diffusion.Betas{Trained: []float64{0.1, 0.9}}},
+		{3, diffusion.Betas{Trained: []float64{0.1, 0.2, 0.9}, ZeroSNR: true}},
+	} {
+		s, err := diffusion.NewSchedule(b.train, b.betas)
+		if err != nil {
+			t.Fatal(err)
 		}
-		levels, err := method.Levels(s, grid, int(steps)%1002)
+		list = append(list, s)
+	}
+	return list
+}
+
+// FuzzSamplersStayFinite runs any method for any allowed number of steps, from any seed and along any levels: those of a
+// grid, those between a picture's noise and the schedule's least, or a few picked by the seed.
+func FuzzSamplersStayFinite(f *testing.F) {
+	names, all := diffusion.Methods(), schedules(f)
+	for i := range names {
+		for kind := range uint8(3) {
+			for s := range all {
+				f.Add(uint8(i), uint16(1+7*i+s), uint32(i+s), uint8(i+s), uint8(i/2), uint8(s), kind, s%2 == 0)
+			}
+		}
+		f.Add(uint8(i), uint16(998+i), uint32(1<<31), uint8(i/3), uint8(i), uint8(i), uint8(0), true)
+	}
+	f.Fuzz(func(t *testing.T, name uint8, steps uint16, seed uint32, schedule, spacing, betas, kind uint8, first bool) {
+		listed := names[int(name)%len(names)]
+		method, s := methodOf(t, listed), all[int(betas)%len(all)]
+		grid := diffusion.Grid{
+			Schedule: diffusion.Schedules[int(schedule)%len(diffusion.Schedules)], OriginalSteps: min(50, s.Len()),
+			Spacing: diffusion.Spacings[int(spacing)%len(diffusion.Spacings)], AlphaToOne: first, SigmaMin: !first,
+		}
+		count := int(steps) % 1002
+		g := diffusion.NewGenerator(seed)
+		var levels []diffusion.Level
+		var err error
+		switch kind % 3 {
+		case 0:
+			if levels, err = method.Levels(s, grid, count); err != nil && count > 0 && count <= method.Fit(s, grid, count) && !method.FixedGrid {
+				t.Fatalf("%s refuses %d steps on %+v: %v", listed, count, grid, err)
+			}
+		case 1:
+			if method.FixedGrid {
+				return
+			}
+			// From the least noise there is to a thousand times as much.
+			levels = s.Finite().Geometric(s.At(0).Ratio()*math.Pow(1000, float64(seed)/math.MaxUint32), max(count, 1))
+		case 2:
+			for at := s.Len() - 1 - int(seed)%s.Len(); at >= 0 && len(grid.Timesteps) < 9; at -= 1 + count%97 {
+				grid.Timesteps = append(grid.Timesteps, float64(at))
+			}
+			levels, err = method.Levels(s, grid, len(grid.Timesteps))
+		}
 		if err != nil {
 			return
 		}
-		if err := diffusion.CheckLevels(levels[:len(levels)-1]); err != nil {
-			t.Fatalf("%s on %+v: %v", listed, grid, err)
-		}
-		d := data.Denoiser()
-		if rough {
-			d = diffusion.Clipped(diffusion.Prediction("sample", wavy), 1)
-		}
-		g := diffusion.NewGenerator(seed)
 		x := make([]float32, 4)
 		g.Normal(x)
-		run := diffusion.Run{Levels: levels, Schedule: s, Eta: method.DefaultEta, Noise: g.Normal}
-		if err := method.Sample(t.Context(), d, x, run); err != nil {
+		run := diffusion.Run{Levels: levels, Schedule: s.Finite(), Eta: method.DefaultEta, Noise: g.Normal}
+		if err := method.Sample(t.Context(), diffusion.Prediction("sample", wavy), x, run); err != nil {
 			t.Fatal(err)
 		}
+		// A second-order step from pure noise to data may overshoot by the noise's own size, and by no more.
+		most := 100 * (100 + min(levels[0].Ratio(), s.Finite().At(s.Len()-1).Ratio()))
 		for _, v := range x {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				t.Fatalf("%s on %+v with %d steps from seed %d ends at %v", listed, grid, len(levels)-1, seed, x)
+			if !(math.Abs(float64(v)) < most) {
+				t.Fatalf("%s on %+v along %d levels from %+v to %+v and %+v ends at %v", listed, grid, len(levels)-1,
+					levels[0], levels[max(len(levels)-2, 0)], levels[len(levels)-1], x)
 			}
 		}
 	})

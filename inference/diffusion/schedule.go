@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -57,7 +58,7 @@ func NewSchedule(train int, b Betas) (*Schedule, error) {
 		empty := b.ZeroSNR && t == train-1 && alphaBar[t] == 0
 		if !(alphaBar[t] > 0 && alphaBar[t] < 1 || empty) || t > 0 && alphaBar[t] >= alphaBar[t-1] {
 			return nil, fmt.Errorf("the %s schedule over %d timesteps has ᾱ = %g at timestep %d: it must fall from below 1 and stay above 0",
-				b.Name, train, alphaBar[t], t)
+				cmp.Or(b.Name, "trained"), train, alphaBar[t], t)
 		}
 	}
 	return newSchedule(alphaBar), nil
@@ -71,7 +72,8 @@ func newSchedule(alphaBar []float64) *Schedule {
 	return s
 }
 
-// Finite is the schedule for methods that work in σ-space, where ᾱ = 0 has no place: there diffusers takes 2⁻²⁴ for it.
+// Finite is the schedule for methods that divide by α, where ᾱ = 0 has no place: diffusers takes 2⁻²⁴ for it there, which
+// may be more than the ᾱ before it. [Schedule.WithRatio] keeps to the part that falls.
 func (s *Schedule) Finite() *Schedule {
 	last := s.Len() - 1
 	if s.alphaBar[last] > 0 {
@@ -182,24 +184,39 @@ func (s *Schedule) Between(t float64) Level {
 		return s.At(below)
 	}
 	part := t - float64(below)
-	low, high := s.At(below).Ratio(), s.At(below+1).Ratio()
-	return fromRatio(t, low+part*(high-low))
+	low, high := s.At(below), s.At(below+1)
+	if high.Alpha == 0 {
+		alpha := low.Alpha * (1 - part)
+		return Level{T: t, Alpha: alpha, Sigma: math.Sqrt(1 - alpha*alpha)}
+	}
+	return fromRatio(t, low.Ratio()+part*(high.Ratio()-low.Ratio()))
 }
 
 // WithRatio is the level at which the noise has the standard deviation ratio beside data at its own scale. Its timestep
 // is interpolated linearly in ln σ̃. A ratio outside the schedule is moved to the schedule's nearest level.
 func (s *Schedule) WithRatio(ratio float64) Level {
+	last := s.Len() - 1
+	if end := s.At(last); math.Abs(ratio/end.Ratio()-1) < 1e-9 {
+		return end
+	}
+	falling := s.logRatio
+	if falling[last] < falling[last-1] {
+		falling = falling[:last]
+	}
 	wanted := math.Log(ratio)
-	above := sort.SearchFloat64s(s.logRatio, wanted)
+	above := sort.SearchFloat64s(falling, wanted)
 	switch above {
 	case 0:
 		return s.At(0)
-	case s.Len():
-		return s.At(s.Len() - 1)
+	case len(falling):
+		return s.At(len(falling) - 1)
 	}
 	low, high := s.logRatio[above-1], s.logRatio[above]
 	return fromRatio(float64(above-1)+(wanted-low)/(high-low), ratio)
 }
+
+// labelled is the level of exactly this ratio, be it outside the schedule, under the timestep that [Schedule.WithRatio] finds.
+func (s *Schedule) labelled(ratio float64) Level { return fromRatio(s.WithRatio(ratio).T, ratio) }
 
 func fromRatio(t, ratio float64) Level {
 	alpha := 1 / math.Sqrt(1+ratio*ratio)
@@ -216,7 +233,8 @@ func (s *Schedule) Geometric(ratio float64, steps int) []Level {
 	for i := 1; i < steps; i++ {
 		part := float64(i) / float64(steps-1)
 		next := s.WithRatio(first.Ratio() * math.Pow(smallest/first.Ratio(), part))
-		if next.Ratio() < levels[len(levels)-1].Ratio() {
+		// Levels that rounding alone sets apart are one: methods divide by their distance.
+		if next.Ratio() < levels[len(levels)-1].Ratio()*(1-1e-6) {
 			levels = append(levels, next)
 		}
 	}

@@ -42,6 +42,7 @@ CONTENDERS = (
     ("dpmpp_sde", "native"),
     ("unipc", "native"),
 )
+GUIDANCE = 2
 CLOSE, ENOUGH = 1.15, 1.05  # times the reference's distance: to be drawn again, to be chosen
 FINALISTS = 8
 
@@ -59,7 +60,7 @@ class Cell:
 
     def request(self, first: int) -> dict:
         body = {"model": "digits", "label": evaluate.LABELS, "count": CHUNK, "seed": first, "steps": self.steps}
-        return body | {"sampler": self.sampler, "schedule": self.schedule}
+        return body | {"sampler": self.sampler, "schedule": self.schedule, "spacing": "trailing", "guidance_scale": GUIDANCE}
 
 
 REFERENCE = Cell("ddpm", "native", 1000, 1000)
@@ -79,7 +80,7 @@ def cells(url: str) -> list[Cell]:
 
 def draw(wanted: list[tuple[Cell, int]], urls: list[str], runs: Path) -> None:
     """Draws what is missing of each cell's first digits, each service on a thread of its own."""
-    missing = queue.SimpleQueue()
+    missing, failed = queue.SimpleQueue(), []
     for cell, count in wanted:
         for first in range(0, count, CHUNK):
             path = runs / cell.name / f"{first:05d}.npy"
@@ -93,7 +94,11 @@ def draw(wanted: list[tuple[Cell, int]], urls: list[str], runs: Path) -> None:
                 cell, first, path = missing.get_nowait()
             except queue.Empty:
                 return
-            keep(path, evaluate.generate(url, cell.request(first)))
+            try:
+                keep(path, evaluate.generate(url, cell.request(first)))
+            except (Exception, SystemExit) as error:
+                failed.append(f"{cell.name}, seed {first}: {error}")
+                return
             print(f"\r{total - missing.qsize()} of {total} chunks, {cell.name} ", end="", file=sys.stderr)
 
     threads = [threading.Thread(target=work, args=(url,)) for url in urls]
@@ -101,8 +106,8 @@ def draw(wanted: list[tuple[Cell, int]], urls: list[str], runs: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    if not missing.empty():
-        sys.exit("not everything could be drawn")
+    if failed:
+        sys.exit("\n".join(["", *failed]))
 
 
 def keep(path: Path, answer: dict) -> None:
@@ -177,7 +182,7 @@ def plot(report: dict, path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="evaluations of the network an image", ylabel="Fréchet distance")
     axes.set_xticks(BUDGETS, map(str, BUDGETS))
     axes.minorticks_off()
-    axes.set_title(f"{report['first']['count']} digits a point, guidance 2")
+    axes.set_title(f"{report['first']['count']} digits a point, guidance {GUIDANCE}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, ncols=2)
     figure.tight_layout()
@@ -191,11 +196,12 @@ def main() -> None:
     flag("--url", action="append", help="where a service listens; repeat it for several (http://localhost:8080)")
     flag("--count", type=int, default=500, help="digits of each cell (%(default)s)")
     flag("--final", type=int, default=2000, help="digits of the finalists and the reference (%(default)s)")
-    flag("--runs", type=Path, default=Path("runs/quality"), help="where the digits are kept (%(default)s)")
+    flag("--runs", type=Path, default=Path("runs/quality"), help="where the digits are kept, by the model's checksum (%(default)s)")
     flag("--classifier", type=Path, default=Path("runs/classifier.pt"), help="trained when missing (%(default)s)")
     flag("--plot", type=Path, default=Path("runs/quality/quality.png"), help="picture to draw (%(default)s)")
     args = parser.parse_args()
     urls = args.url or ["http://localhost:8080"]
+    args.runs /= requests.get(f"{urls[0]}/v1/models/digits", timeout=10).json()["checksum"][:16]
     every = cells(urls[0])
     draw([(cell, args.count) for cell in [REFERENCE, *every]], urls, args.runs)
     judge = Judge(args)
