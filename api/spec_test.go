@@ -162,7 +162,7 @@ func TestProblemsAreTheContracts(t *testing.T) {
 	}{
 		{"POST", "/v1/generate", `{`, 400}, {"POST", "/v1/generate", `{"model":"x"}`, 404}, {"POST", "/v1/generate", `{"label":"x","Steps":1}`, 422},
 		{"GET", "/v1/generate?count=65", "", 422}, {"GET", "/v1/models/x", "", 404}, {"POST", "/v1/denoise", "x", 415},
-		{"POST", "/v1/denoise", inferencetest.GreyPNG(t, 5, 5, 5), 422}, {"POST", "/v1/noise", inferencetest.GreyPNG(t, 5, 5, 5), 422},
+		{"POST", "/v1/denoise?steps=0", inferencetest.GreyPNG(t, 5, 5, 5), 422}, {"POST", "/v1/noise", inferencetest.GreyPNG(t, 5, 5, 5), 422},
 	} {
 		r := httptest.NewRequest(c.method, c.target, strings.NewReader(c.body))
 		w := httptest.NewRecorder()

@@ -40,8 +40,9 @@ type Changed struct {
 // maxSigma is the noise that covers an 8-bit picture's whole range.
 const maxSigma = 255
 
-// Denoise removes the noise from a picture. The state enters the schedule where its noise has the picture's standard
-// deviation, x = √ᾱ·y, with no noise added, and walks from there to clean data.
+// Denoise removes the noise from a picture of any size, which it may write over. The state enters the schedule where its
+// noise has the picture's standard deviation, x = √ᾱ·y, with no noise added, and walks from there to clean data. A picture
+// larger than the model's own is evaluated in tiles that overlap, blended at every step.
 func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Picture) (*Changed, error) {
 	m, err := p.find(req.Model, "denoise")
 	if err != nil {
@@ -75,23 +76,63 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	}
 	levels := m.schedule.Geometric(changed.Sigma/m.eightBit(), steps)
 	changed.Sigma = levels[0].Ratio() * m.eightBit()
-	x := m.tensor(picture)
-	for i := range x {
-		x[i] *= float32(levels[0].Alpha)
+	tiles := m.tiling(picture.Height, picture.Width)
+	seats := tiles.seats(m)
+	for _, seat := range seats {
+		defer seat.Leave()
 	}
-	seat := m.engine.Join([3]int{m.Bundle.Channels, picture.Height, picture.Width}, 1)
-	defer seat.Leave()
-	run := m.run(levels, diffusion.NewGenerator(changed.Seed))
-	run.Eta = method.DefaultEta
-	if err := method.Sample(ctx, m.denoiser(method, m.unlabelled(seat)), x, run); err != nil {
+	// Dynamic thresholding looks at a whole picture.
+	if len(levels) == 2 && !(m.Bundle.Scheduler.Thresholding && method.Thresholds) {
+		err = m.estimate(ctx, method, tiles, seats, levels[0], picture)
+	} else {
+		x := m.tensor(picture)
+		for i := range x {
+			x[i] *= float32(levels[0].Alpha)
+		}
+		run := m.run(levels, diffusion.NewGenerator(changed.Seed))
+		run.Eta = method.DefaultEta
+		err = method.Sample(ctx, m.denoiser(method, tiles.predictor(m, seats)), x, run)
+		picture = picture.with(m.colours(x, picture))
+	}
+	if err == nil {
+		err = finite(picture.Colours)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := finite(x); err != nil {
-		return nil, err
+	for _, seat := range seats {
+		changed.Timing.include(seat)
 	}
-	changed.Timing.include(seat)
-	changed.Picture = picture.with(m.colours(x, picture))
+	changed.Picture = picture
 	return changed, nil
+}
+
+// estimate replaces a picture by x̂₀, tile by tile: what one step of any method comes to. No state of the whole picture is
+// made, so that large ones take little more memory than their pixels.
+func (m *Model) estimate(ctx context.Context, method diffusion.Method, tiles tiling, seats []*Seat, at diffusion.Level, picture *Picture) error {
+	evaluators := make([]evaluator, len(seats))
+	for i, seat := range seats {
+		d := m.denoiser(method, m.unlabelled(seat))
+		tile := &Picture{Width: tiles.columns.length, Height: tiles.rows.length, Channels: picture.Channels}
+		tile.Colours = make([]float32, tile.Channels*tile.Width*tile.Height)
+		evaluators[i] = func(ctx context.Context, top, left int) ([]float32, error) {
+			tiles.crop(tile.Colours, picture.Colours, top, left)
+			x := m.tensor(tile)
+			for k := range x {
+				x[k] *= float32(at.Alpha)
+			}
+			est, err := d(ctx, x, at)
+			if err != nil {
+				return nil, err
+			}
+			return m.colours(est.X0, tile), nil
+		}
+	}
+	return tiles.sweep(ctx, picture.Channels, evaluators, func(first, count int, lines func(int) []float32) {
+		for plane := range picture.Channels {
+			copy(picture.Colours[(plane*picture.Height+first)*picture.Width:], lines(plane))
+		}
+	})
 }
 
 // freeMethods lists the samplers that can begin anywhere.
@@ -161,10 +202,6 @@ func (p *Pipeline) diffuse(req NoiseRequest, picture *Picture) (*Changed, error)
 
 // takes reports a picture that the model cannot be given.
 func (m *Model) takes(f *faults, picture *Picture) {
-	own := [2]int{m.Bundle.Height, m.Bundle.Width}
-	if sent := [2]int{picture.Height, picture.Width}; sent != own {
-		f.add("image", "is %d×%d; the model %s serves %d×%d", sent[0], sent[1], m.Bundle.Name, own[0], own[1])
-	}
 	if m.Bundle.Channels != picture.Channels && !(m.Bundle.Channels == 3 && picture.Channels == 1) {
 		f.add("image", "has %d colour channels; the model %s serves %d", picture.Channels, m.Bundle.Name, m.Bundle.Channels)
 	}
