@@ -165,6 +165,27 @@ func TestEstimateSigma(t *testing.T) {
 	}
 }
 
+// TestEstimateSigmaInTexture has waves, edges and a gradient under the noise, in colour and in grey.
+func TestEstimateSigmaInTexture(t *testing.T) {
+	const side = 128
+	for _, channels := range []int{1, 3} {
+		p := &Picture{Width: side, Height: side, Channels: channels, Colours: make([]float32, channels*side*side)}
+		for i := range p.Colours {
+			c, y, x := i/(side*side), float64(i/side%side), float64(i%side)
+			v := 0.4 + 0.1*math.Sin(x/3+y/7) + 0.1*math.Sin(x*y/200+float64(c)) + y/side/5
+			if math.Mod(x+2*y, 40) < 20 {
+				v += 0.2
+			}
+			p.Colours[i] = float32(v)
+		}
+		for _, sigma := range []float64{5, 15, 25, 50} {
+			if got := EstimateSigma(noisy(p, sigma, 2)); math.Abs(got/sigma-1) > 0.05 {
+				t.Errorf("%d channels: σ = %g is estimated as %.2f", channels, sigma, got)
+			}
+		}
+	}
+}
+
 func TestPictureRefused(t *testing.T) {
 	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	coloured := image.NewNRGBA(image.Rect(0, 0, 8, 8))

@@ -19,11 +19,11 @@ type provenance struct {
 	Device   string `json:"device"`
 }
 
-func describe(recipe Recipe, m *Model, version string) (textChunk, error) {
+func describe(recipe Recipe, m *Model, version string) (chunk, error) {
 	text, err := json.Marshal(provenance{
 		Request: recipe, Checksum: m.Bundle.Checksum, Version: version, Runtime: m.Runtime, Device: m.Device,
 	})
-	return textChunk{"denoised", string(text)}, err
+	return textChunk("denoised", string(text)), err
 }
 
 // picture turns the image's tensor into pixels, as large as the recipe asks.
@@ -137,18 +137,26 @@ func (r *Result) NPY() []byte {
 	return file
 }
 
-// textChunk is a PNG's iTXt entry: a keyword of Latin letters and a text in UTF-8.
-type textChunk struct{ keyword, text string }
+// A chunk is a part of a PNG file.
+type chunk struct {
+	kind string // four letters
+	data []byte
+}
 
-// insertText puts text chunks behind a PNG's header.
-func insertText(file []byte, chunks []textChunk) []byte {
+// textChunk is an iTXt entry: a keyword of Latin letters and a text in UTF-8.
+func textChunk(keyword, text string) chunk {
+	// Behind the keyword: not compressed, method 0, no language, no translated keyword.
+	return chunk{"iTXt", []byte(keyword + "\x00\x00\x00\x00\x00" + text)}
+}
+
+// insertChunks puts chunks behind a PNG's header.
+func insertChunks(file []byte, chunks []chunk) []byte {
 	const header = 8 + 4 + 4 + 13 + 4 // the signature, then IHDR's length, type, content and checksum
 	var out bytes.Buffer
 	out.Write(file[:header])
 	for _, c := range chunks {
-		// Behind the keyword: not compressed, method 0, no language, no translated keyword.
-		body := []byte("iTXt" + c.keyword + "\x00\x00\x00\x00\x00" + c.text)
-		out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(body)-4)))
+		body := append([]byte(c.kind), c.data...)
+		out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(c.data))))
 		out.Write(body)
 		out.Write(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body)))
 	}

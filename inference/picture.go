@@ -19,8 +19,9 @@ type Picture struct {
 	Colours       []float32 // [Channels, Height, Width]
 	Alpha         []uint16  // [Height, Width], 0xffff opaque; nil where all of it is
 
-	deep   bool // 16 bits a channel in the file
-	colour bool // the file has colour, be the picture grey or not
+	deep    bool   // 16 bits a channel in the file
+	colour  bool   // the file has colour, be the picture grey or not
+	profile []byte // the ICC profile, as a PNG's iCCP chunk holds it
 }
 
 // with is the picture with other colours.
@@ -36,19 +37,25 @@ type decoder struct {
 	decode func(*bytes.Reader) (image.Image, error)
 }
 
+const (
+	magicPNG  = "\x89PNG\r\n\x1a\n"
+	magicJPEG = "\xff\xd8"
+	magicWebP = "RIFF"
+)
+
 var decoders = []decoder{
-	{"\x89PNG\r\n\x1a\n",
+	{magicPNG,
 		func(r *bytes.Reader) (image.Config, error) { return png.DecodeConfig(r) },
 		func(r *bytes.Reader) (image.Image, error) { return png.Decode(r) }},
-	{"\xff\xd8",
+	{magicJPEG,
 		func(r *bytes.Reader) (image.Config, error) { return jpeg.DecodeConfig(r) },
 		func(r *bytes.Reader) (image.Image, error) { return jpeg.Decode(r) }},
-	{"RIFF",
+	{magicWebP,
 		func(r *bytes.Reader) (image.Config, error) { return webp.DecodeConfig(r) },
 		func(r *bytes.Reader) (image.Image, error) { return webp.Decode(r) }},
 }
 
-// ReadPicture decodes a PNG, JPEG or WebP file. One of more than maxPixels pixels is refused by its header alone. The
+// ReadPicture decodes a PNG, JPEG or WebP file, turned upright where EXIF says that it lies otherwise, with its ICC profile. One of more than maxPixels pixels is refused by its header alone. The
 // error is an [*Error] of the kind [Unsupported], [Malformed] or [TooLarge].
 func ReadPicture(file []byte, maxPixels int) (*Picture, error) {
 	for _, d := range decoders {
@@ -70,7 +77,12 @@ func ReadPicture(file []byte, maxPixels int) (*Picture, error) {
 		if err != nil {
 			return nil, &Error{Kind: Malformed, Detail: "the image cannot be read: " + err.Error()}
 		}
-		return fromImage(decoded), nil
+		m := readMetadata(file)
+		p := fromImage(decoded).upright(m.orientation)
+		if space := map[bool]string{true: "RGB ", false: "GRAY"}[p.written()]; m.space == space {
+			p.profile = m.profile
+		}
+		return p, nil
 	}
 	return nil, &Error{Kind: Unsupported, Detail: "the body is not an image that is read here; allowed: image/png, image/jpeg, image/webp"}
 }
@@ -123,15 +135,20 @@ func straight(c color.Color) color.NRGBA64 {
 
 func unit(v uint16) float32 { return float32(v) / math.MaxUint16 }
 
-// encode writes the picture as a PNG of the colour type and depth that it came in, with each entry of text as a text
-// chunk. Values outside 0…1 are clipped.
-func (p *Picture) encode(text ...textChunk) ([]byte, error) {
+// encode writes the picture as a PNG of the colour type and depth that it came in, with the given chunks. Values outside 0…1 are clipped.
+func (p *Picture) encode(text ...chunk) ([]byte, error) {
 	var file bytes.Buffer
 	if err := png.Encode(&file, p.image()); err != nil {
 		return nil, err
 	}
-	return insertText(file.Bytes(), text), nil
+	if p.profile != nil {
+		text = append(text, chunk{"iCCP", p.profile})
+	}
+	return insertChunks(file.Bytes(), text), nil
 }
+
+// written says whether the picture is written in colour.
+func (p *Picture) written() bool { return p.colour || p.Alpha != nil }
 
 // PNG is the picture as a file.
 func (p *Picture) PNG() ([]byte, error) { return p.encode() }
@@ -145,13 +162,13 @@ func (p *Picture) image() image.Image {
 	}
 	last := p.Channels - 1
 	switch {
-	case !p.colour && p.Alpha == nil && !p.deep:
+	case !p.written() && !p.deep:
 		grey := image.NewGray(frame)
 		for i := range size {
 			grey.Pix[i] = uint8(at(0, i, math.MaxUint8))
 		}
 		return grey
-	case !p.colour && p.Alpha == nil:
+	case !p.written():
 		grey := image.NewGray16(frame)
 		for i := range size {
 			v := uint16(at(0, i, math.MaxUint16))
