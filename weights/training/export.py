@@ -154,6 +154,8 @@ def export(args: argparse.Namespace) -> None:
     network = graph.Network(source.module.float().eval())
     with tempfile.TemporaryDirectory() as exported:
         graph.export(network, takes, Path(exported) / "model.onnx")
+        with torch.no_grad():
+            source.config.setdefault("out_channels", network(*takes.inputs(1)).shape[1])
         write_bundle(source, index, scheduler_path, Path(exported), args.out)
     print(f"wrote {args.out}")
 
