@@ -59,7 +59,10 @@ def states(routine: str, scheduler, predict, x: torch.Tensor, draw) -> list[torc
         sigma = sigma[0].item()
         alpha = 1 / math.hypot(1, sigma)
         t = torch.tensor(scheduler._sigma_to_t(np.array(sigma), log_sigmas))
-        return predict((alpha * x).float(), t, (alpha, alpha * sigma))[0]
+        data = predict((alpha * x).float(), t, (alpha, alpha * sigma))[0]
+        # k-diffusion leaves x̂_0 to its caller; where the scheduler's class limits it, so does the service.
+        limits = hasattr(scheduler, "_threshold_sample") and scheduler.config.thresholding
+        return scheduler._threshold_sample(data) if limits else data
 
     normal = lambda *_: draw().double()
     noise = brownian(normal) if routine == "sample_dpmpp_sde" else normal

@@ -41,6 +41,7 @@ CONTENDERS = (
     ("dpmpp_2m_sde", "native"),
     ("dpmpp_sde", "native"),
     ("unipc", "native"),
+    ("unipc", "karras"),
 )
 GUIDANCE = 2
 CLOSE, ENOUGH = 1.15, 1.05  # times the reference's distance: to be drawn again, to be chosen
@@ -176,7 +177,8 @@ def plot(report: dict, path: Path) -> None:
     for i, (sampler, schedule) in enumerate(CONTENDERS):
         line = [next(rows) for _ in BUDGETS]
         label = sampler if schedule == "native" else f"{sampler}, {schedule}"
-        axes.plot([row["evaluations"] for row in line], [row["distance"] for row in line], styles[i // 10] + "o", ms=3, label=label)
+        points = [row["evaluations"] for row in line], [row["distance"] for row in line]
+        axes.plot(*points, styles[i // 10] + "o", ms=3, label=label)
     axes.axhline(report["first"]["distance"], color="black", lw=1)
     axes.text(50, report["first"]["distance"], "ddpm, 1000 steps ", ha="right", va="bottom", fontsize=8)
     axes.set(xscale="log", yscale="log", xlabel="evaluations of the network an image", ylabel="Fréchet distance")
