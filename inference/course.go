@@ -29,7 +29,7 @@ func (p *Pipeline) checkCourse(f *faults, m *Model, req Request, r *Recipe) cour
 	c := course{method: method, spacing: grid.Spacing}
 	if req.Timesteps != nil {
 		// A schedule and a spacing beside them have no say, but must be known.
-		checkName(f, "schedule", req.Schedule, "", append(slices.Clone(diffusion.Schedules), uniform))
+		checkName(f, "schedule", req.Schedule, "", everySchedule())
 		checkName(f, "spacing", req.Spacing, "", diffusion.Spacings)
 		between(f, "steps_offset", value(req.StepsOffset, 0), 0, m.schedule.Len()-1)
 		grid.Timesteps, r.Timesteps = req.Timesteps, req.Timesteps
@@ -102,8 +102,10 @@ func SchedulesOf(method diffusion.Method) []string {
 	case method.FixedGrid:
 		return []string{"native", uniform}
 	}
-	return append(slices.Clone(diffusion.Schedules), uniform)
+	return everySchedule()
 }
+
+func everySchedule() []string { return append(slices.Clone(diffusion.Schedules), uniform) }
 
 // checkGrid lets a request choose the σ schedule and the spacing.
 func checkGrid(f *faults, m *Model, req Request, method diffusion.Method, grid *diffusion.Grid) {

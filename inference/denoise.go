@@ -85,10 +85,7 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	if len(levels) == 2 && !(m.Bundle.Scheduler.Thresholding && method.Thresholds) {
 		err = m.estimate(ctx, method, tiles, seats, levels[0], picture)
 	} else {
-		x := m.tensor(picture)
-		for i := range x {
-			x[i] *= float32(levels[0].Alpha)
-		}
+		x := m.enter(picture, levels[0])
 		run := m.run(levels, diffusion.NewGenerator(changed.Seed))
 		run.Eta = method.DefaultEta
 		err = method.Sample(ctx, m.denoiser(method, tiles.predictor(m, seats)), x, run)
@@ -107,6 +104,15 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	return changed, nil
 }
 
+// enter is a picture's state at the level that has its noise, x = α·y.
+func (m *Model) enter(picture *Picture, at diffusion.Level) []float32 {
+	x := m.tensor(picture)
+	for i := range x {
+		x[i] *= float32(at.Alpha)
+	}
+	return x
+}
+
 // estimate replaces a picture by x̂₀, tile by tile: what one step of any method comes to. No state of the whole picture is
 // made, so that large ones take little more memory than their pixels.
 func (m *Model) estimate(ctx context.Context, method diffusion.Method, tiles tiling, seats []*Seat, at diffusion.Level, picture *Picture) error {
@@ -117,22 +123,14 @@ func (m *Model) estimate(ctx context.Context, method diffusion.Method, tiles til
 		tile.Colours = make([]float32, tile.Channels*tile.Width*tile.Height)
 		evaluators[i] = func(ctx context.Context, top, left int) ([]float32, error) {
 			tiles.crop(tile.Colours, picture.Colours, top, left)
-			x := m.tensor(tile)
-			for k := range x {
-				x[k] *= float32(at.Alpha)
-			}
-			est, err := d(ctx, x, at)
+			est, err := d(ctx, m.enter(tile, at), at)
 			if err != nil {
 				return nil, err
 			}
 			return m.colours(est.X0, tile), nil
 		}
 	}
-	return tiles.sweep(ctx, picture.Channels, evaluators, func(first, count int, lines func(int) []float32) {
-		for plane := range picture.Channels {
-			copy(picture.Colours[(plane*picture.Height+first)*picture.Width:], lines(plane))
-		}
-	})
+	return tiles.sweep(ctx, picture.Channels, evaluators, tiles.into(picture.Colours))
 }
 
 // freeMethods lists the samplers that can begin anywhere.

@@ -16,7 +16,6 @@ type Model struct {
 	Threads         int
 
 	schedule *diffusion.Schedule
-	finite   *diffusion.Schedule // the same without a level of ᾱ = 0
 	engine   *Engine
 }
 
@@ -30,7 +29,7 @@ func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
-	m := &Model{Bundle: b, schedule: schedule, finite: schedule.Finite()}
+	m := &Model{Bundle: b, schedule: schedule}
 	_, method, ok := diffusion.MethodOf(b.Defaults.Sampler)
 	if !ok {
 		return nil, fmt.Errorf("%s: the default sampler %q is not one of %v", b.Name, b.Defaults.Sampler, diffusion.Methods())
@@ -106,10 +105,9 @@ func (m *Model) serves(f *faults, field string, size [2]int) {
 
 // run is a trajectory through levels with a generator's noise.
 func (m *Model) run(levels []diffusion.Level, generator *diffusion.Generator) diffusion.Run {
-	variances := map[string]diffusion.Variance{"fixed_large": diffusion.FixedLarge, "learned_range": diffusion.LearnedRange}
 	return diffusion.Run{
-		Levels: levels, Schedule: m.finite, Noise: generator.Normal,
-		Variance: variances[m.Bundle.Scheduler.VarianceType],
+		Levels: levels, Schedule: m.schedule.Finite(), Noise: generator.Normal,
+		Variance: diffusion.Variances[m.Bundle.Scheduler.VarianceType],
 	}
 }
 

@@ -79,7 +79,7 @@ func ReadPicture(file []byte, maxPixels int) (*Picture, error) {
 		}
 		m := readMetadata(file)
 		p := fromImage(decoded).upright(m.orientation)
-		if space := map[bool]string{true: "RGB ", false: "GRAY"}[p.written()]; m.space == space {
+		if space := map[bool]string{true: "RGB ", false: "GRAY"}[p.inColour()]; m.space == space {
 			p.profile = m.profile
 		}
 		return p, nil
@@ -147,8 +147,8 @@ func (p *Picture) encode(text ...chunk) ([]byte, error) {
 	return insertChunks(file.Bytes(), text), nil
 }
 
-// written says whether the picture is written in colour.
-func (p *Picture) written() bool { return p.colour || p.Alpha != nil }
+// inColour says whether the picture is written in colour.
+func (p *Picture) inColour() bool { return p.colour || p.Alpha != nil }
 
 // PNG is the picture as a file.
 func (p *Picture) PNG() ([]byte, error) { return p.encode() }
@@ -162,13 +162,13 @@ func (p *Picture) image() image.Image {
 	}
 	last := p.Channels - 1
 	switch {
-	case !p.written() && !p.deep:
+	case !p.inColour() && !p.deep:
 		grey := image.NewGray(frame)
 		for i := range size {
 			grey.Pix[i] = uint8(at(0, i, math.MaxUint8))
 		}
 		return grey
-	case !p.written():
+	case !p.inColour():
 		grey := image.NewGray16(frame)
 		for i := range size {
 			v := uint16(at(0, i, math.MaxUint16))

@@ -177,12 +177,16 @@ func (t tiling) predictor(m *Model, seats []*Seat) diffusion.Predictor {
 				return predict(ctx, tile, step)
 			}
 		}
-		err := t.sweep(ctx, planes, evaluators, func(first, count int, lines func(int) []float32) {
-			for plane := range planes {
-				copy(out[(plane*t.height+first)*t.width:], lines(plane))
-			}
-		})
-		return out, err
+		return out, t.sweep(ctx, planes, evaluators, t.into(out))
+	}
+}
+
+// into takes over the lines that a sweep hands over.
+func (t tiling) into(planes []float32) func(first, count int, lines func(int) []float32) {
+	return func(first, _ int, lines func(int) []float32) {
+		for plane := range len(planes) / (t.height * t.width) {
+			copy(planes[(plane*t.height+first)*t.width:], lines(plane))
+		}
 	}
 }
 

@@ -9,12 +9,15 @@ import (
 // and the largest β (Ho et al. 2020, section 3.2).
 type Variance int
 
-// The variances, under the names that diffusers gives them.
+// The variances, as diffusers names them.
 const (
 	FixedSmall   Variance = iota // β̃
 	FixedLarge                   // β
 	LearnedRange                 // between the two on a logarithmic scale, as the network says for each element
 )
+
+// Variances finds them by those names.
+var Variances = map[string]Variance{"fixed_small": FixedSmall, "fixed_large": FixedLarge, "learned_range": LearnedRange}
 
 // DDPM is the ancestral sampler of Ho et al. 2020. Each step draws from q(x' | x, x̂₀) (eq. 6 and 7), with
 // α = ᾱ/ᾱ', β = 1−α between the step's two levels:

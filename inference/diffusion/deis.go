@@ -14,7 +14,6 @@ import (
 // fewer than 15 is of first order.
 func DEIS(ctx context.Context, d Denoiser, x []float32, run Run) error {
 	var past history
-	last := len(run.Levels) - 2
 	for i, next := range run.Levels[1:] {
 		at := run.Levels[i]
 		est, err := d(ctx, x, at)
@@ -22,7 +21,7 @@ func DEIS(ctx context.Context, d Denoiser, x []float32, run Run) error {
 			return err
 		}
 		past = past.remember(est.Eps, 2)
-		if i == 0 || next.Sigma == 0 || i == last && len(run.Levels) <= 15 {
+		if run.firstOrder(i) {
 			flow(x, x, at, next, est.Eps)
 		} else {
 			newer, older, end := at.Ratio(), run.Levels[i-1].Ratio(), next.Ratio()

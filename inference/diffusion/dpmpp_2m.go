@@ -14,7 +14,7 @@ import (
 //
 // The first step, the one to clean data and, as in diffusers, the last of fewer than 15 are of first order, D = x̂₀.
 func DPMpp2M(ctx context.Context, d Denoiser, x []float32, run Run) error {
-	return multistep(ctx, d, x, run, func(_ int, at, next Level, slope []float32) {
+	return multistep(ctx, d, x, run, func(at, next Level, slope []float32) {
 		mix(x, term{next.Sigma / at.Sigma, x}, term{next.Alpha * (1 - next.Ratio()/at.Ratio()), slope})
 	})
 }
@@ -24,7 +24,7 @@ func DPMpp2M(ctx context.Context, d Denoiser, x []float32, run Run) error {
 //	x' = σ'/σ·e⁻ʰ·x + α'·(1 − e⁻²ʰ)·D + σ'·√(1 − e⁻²ʰ)·z
 func DPMpp2MSDE(ctx context.Context, d Denoiser, x []float32, run Run) error {
 	z := make([]float32, len(x))
-	return multistep(ctx, d, x, run, func(_ int, at, next Level, slope []float32) {
+	return multistep(ctx, d, x, run, func(at, next Level, slope []float32) {
 		run.Noise(z)
 		decay := next.Ratio() / at.Ratio()
 		mix(x, term{next.Sigma / at.Sigma * decay, x}, term{next.Alpha * (1 - decay*decay), slope},
@@ -33,10 +33,9 @@ func DPMpp2MSDE(ctx context.Context, d Denoiser, x []float32, run Run) error {
 }
 
 // multistep runs the loop that both share: step moves the state with the extrapolated D.
-func multistep(ctx context.Context, d Denoiser, x []float32, run Run, step func(i int, at, next Level, slope []float32)) error {
+func multistep(ctx context.Context, d Denoiser, x []float32, run Run, step func(at, next Level, slope []float32)) error {
 	var past history
 	slope := make([]float32, len(x))
-	last := len(run.Levels) - 2
 	for i, next := range run.Levels[1:] {
 		at := run.Levels[i]
 		est, err := d(ctx, x, at)
@@ -45,11 +44,11 @@ func multistep(ctx context.Context, d Denoiser, x []float32, run Run, step func(
 		}
 		past = past.remember(est.X0, 2)
 		copy(slope, est.X0)
-		if i > 0 && next.Sigma > 0 && !(i == last && len(run.Levels) <= 15) {
+		if !run.firstOrder(i) {
 			ahead := (next.Lambda() - at.Lambda()) / (at.Lambda() - run.Levels[i-1].Lambda()) / 2
 			mix(slope, term{1 + ahead, past[0]}, term{-ahead, past[1]})
 		}
-		step(i, at, next, slope)
+		step(at, next, slope)
 		run.see(i, x)
 	}
 	return nil

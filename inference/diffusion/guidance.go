@@ -53,9 +53,11 @@ func Guided(network Network, label, null int64, scale, rescale float64) Predicto
 		copy(without[len(x):], with[len(x):])
 		guided := without[:len(x)]
 		mix(guided, term{1 - scale, guided}, term{scale, with})
-		if contrast := deviation(guided); rescale > 0 && contrast > 0 {
-			factor := rescale*deviation(with[:len(x)])/contrast + (1 - rescale)
-			mix(guided, term{factor, guided})
+		if rescale > 0 {
+			if contrast := deviation(guided); contrast > 0 {
+				factor := rescale*deviation(with[:len(x)])/contrast + (1 - rescale)
+				mix(guided, term{factor, guided})
+			}
 		}
 		return without, nil
 	}

@@ -26,6 +26,17 @@ func extrapolate(dst []float32, past history) {
 // diffusers computes a step's end as t − T÷steps; this one looks it up, as [DDIM] does and for the same reason. With v
 // prediction diffusers combines v of different timesteps as if they were of one; here each is made ε̂ first.
 func PNDM(ctx context.Context, d Denoiser, x []float32, run Run) error {
+	return pseudo(ctx, d, x, run, len(run.Levels) > 2)
+}
+
+// IPNDM is the improved PNDM of Zhang & Chen 2023 (section 3.3): [PNDM] with lower orders for a start, so that every step
+// costs one evaluation.
+func IPNDM(ctx context.Context, d Denoiser, x []float32, run Run) error {
+	return pseudo(ctx, d, x, run, false)
+}
+
+// pseudo runs the loop that both share, with a Heun step for a start or without.
+func pseudo(ctx context.Context, d Denoiser, x []float32, run Run, heun bool) error {
 	var past history
 	slope := make([]float32, len(x))
 	for i, next := range run.Levels[1:] {
@@ -36,7 +47,7 @@ func PNDM(ctx context.Context, d Denoiser, x []float32, run Run) error {
 		}
 		past = past.remember(est.Eps, 4)
 		extrapolate(slope, past)
-		if i == 0 && len(run.Levels) > 2 {
+		if i == 0 && heun {
 			y := make([]float32, len(x))
 			flow(y, x, at, next, slope)
 			if est, err = d(ctx, y, next); err != nil {
@@ -44,25 +55,6 @@ func PNDM(ctx context.Context, d Denoiser, x []float32, run Run) error {
 			}
 			mix(slope, term{0.5, slope}, term{0.5, est.Eps})
 		}
-		flow(x, x, at, next, slope)
-		run.see(i, x)
-	}
-	return nil
-}
-
-// IPNDM is the improved PNDM of Zhang & Chen 2023 (section 3.3): [PNDM] with lower orders for a start, so that every step
-// costs one evaluation.
-func IPNDM(ctx context.Context, d Denoiser, x []float32, run Run) error {
-	var past history
-	slope := make([]float32, len(x))
-	for i, next := range run.Levels[1:] {
-		at := run.Levels[i]
-		est, err := d(ctx, x, at)
-		if err != nil {
-			return err
-		}
-		past = past.remember(est.Eps, 4)
-		extrapolate(slope, past)
 		flow(x, x, at, next, slope)
 		run.see(i, x)
 	}

@@ -22,6 +22,12 @@ func (r Run) see(step int, x []float32) {
 	}
 }
 
+// firstOrder says whether a multistep method of second order takes step i in first: it knows no estimate before, the step
+// leads to clean data or, as in diffusers, is the last of fewer than 15.
+func (r Run) firstOrder(i int) bool {
+	return i == 0 || r.Levels[i+1].Sigma == 0 || i == len(r.Levels)-2 && len(r.Levels) <= 15
+}
+
 // A Sampler moves the state x in place from the first of the run's levels to the last. It returns the denoiser's
 // error, and x is then of no use.
 type Sampler func(ctx context.Context, d Denoiser, x []float32, run Run) error

@@ -31,6 +31,7 @@ func (l Level) Lambda() float64 { return math.Log(l.Alpha / l.Sigma) }
 type Schedule struct {
 	alphaBar []float64
 	logRatio []float64 // ln σ̃, increasing
+	finite   *Schedule // nil unless the last ᾱ is 0, see Finite
 }
 
 // Betas says how β runs over the training timesteps. The names are those of diffusers: linear (Ho et al. 2020),
@@ -50,18 +51,32 @@ func NewSchedule(train int, b Betas) (*Schedule, error) {
 	if err != nil {
 		return nil, err
 	}
-	alphaBar := make([]float64, train)
-	product := 1.0
-	for t, beta := range betas {
-		product *= float64(1 - beta)
-		alphaBar[t] = float64(float32(product))
+	alphaBar := cumulate(betas)
+	for t := range alphaBar {
 		empty := b.ZeroSNR && t == train-1 && alphaBar[t] == 0
 		if !(alphaBar[t] > 0 && alphaBar[t] < 1 || empty) || t > 0 && alphaBar[t] >= alphaBar[t-1] {
 			return nil, fmt.Errorf("the %s schedule over %d timesteps has ᾱ = %g at timestep %d: it must fall from below 1 and stay above 0",
 				cmp.Or(b.Name, "trained"), train, alphaBar[t], t)
 		}
 	}
-	return newSchedule(alphaBar), nil
+	s := newSchedule(alphaBar)
+	if last := train - 1; alphaBar[last] == 0 {
+		alphaBar = slices.Clone(alphaBar)
+		alphaBar[last] = 1.0 / (1 << 24)
+		s.finite = newSchedule(alphaBar)
+	}
+	return s, nil
+}
+
+// cumulate is Π(1−β), each value as diffusers rounds it.
+func cumulate(betas []float32) []float64 {
+	alphaBar := make([]float64, len(betas))
+	product := 1.0
+	for t, beta := range betas {
+		product *= float64(1 - beta)
+		alphaBar[t] = float64(float32(product))
+	}
+	return alphaBar
 }
 
 func newSchedule(alphaBar []float64) *Schedule {
@@ -75,13 +90,10 @@ func newSchedule(alphaBar []float64) *Schedule {
 // Finite is the schedule for methods that divide by α, where ᾱ = 0 has no place: diffusers takes 2⁻²⁴ for it there, which
 // may be more than the ᾱ before it. [Schedule.WithRatio] keeps to the part that falls.
 func (s *Schedule) Finite() *Schedule {
-	last := s.Len() - 1
-	if s.alphaBar[last] > 0 {
-		return s
+	if s.finite != nil {
+		return s.finite
 	}
-	alphaBar := slices.Clone(s.alphaBar)
-	alphaBar[last] = 1.0 / (1 << 24)
-	return newSchedule(alphaBar)
+	return s
 }
 
 func (b Betas) values(train int) ([]float32, error) {
@@ -120,10 +132,8 @@ func (b Betas) values(train int) ([]float32, error) {
 // zeroSNR moves √ᾱ linearly so that its first value stays and its last becomes 0 (Lin et al. 2024, algorithm 1).
 func zeroSNR(betas []float32) []float32 {
 	roots := make([]float32, len(betas))
-	product := 1.0
-	for t, beta := range betas {
-		product *= float64(1 - beta)
-		roots[t] = float32(math.Sqrt(float64(float32(product))))
+	for t, alphaBar := range cumulate(betas) {
+		roots[t] = float32(math.Sqrt(alphaBar))
 	}
 	first, last := roots[0], roots[len(roots)-1]
 	rescaled := make([]float32, len(betas))

@@ -109,7 +109,7 @@ func (c reference) walk(t *testing.T, s *diffusion.Schedule, data diffusion.Gaus
 	}
 	compared := 0
 	run := diffusion.Run{Levels: levels, Schedule: s.Finite(), Eta: c.Eta, Noise: generator.Normal,
-		Variance: map[string]diffusion.Variance{"fixed_large": diffusion.FixedLarge, "learned_range": diffusion.LearnedRange}[c.Variance],
+		Variance: diffusion.Variances[c.Variance],
 		Seen: func(step int, x []float32) {
 			k := slices.Index(c.Shown, step+1)
 			if k < 0 {

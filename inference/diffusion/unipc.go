@@ -29,11 +29,11 @@ func UniPC(ctx context.Context, d Denoiser, x []float32, run Run) error {
 		}
 		past = past.remember(est.X0, 2)
 		copy(from, x)
-		if next.Sigma == 0 || i == len(run.Levels)-2 {
-			unify(x, from, run.Levels[:i+1], next, past[:1], nil)
-		} else {
-			unify(x, from, run.Levels[:i+1], next, past, nil)
+		known := past
+		if i == len(run.Levels)-2 {
+			known = past[:1]
 		}
+		unify(x, from, run.Levels[:i+1], next, known, nil)
 		run.see(i, x)
 	}
 	return nil

@@ -37,12 +37,17 @@ def draw(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, dict]:
         for i, drawn in enumerate(answer.pop("images")):
             if drawn["label"] != LABELS[i % len(LABELS)]:
                 sys.exit(f"image {first + i} is labelled {drawn['label']}, but {LABELS[i % len(LABELS)]} was asked for")
-            images.append(np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn["png"]))).convert("L")))
+            images.append(pixels(drawn))
             labels.append(int(drawn["label"]))
         settings = settings or answer
         print(f"\r{len(images)} of {args.count} images", end="", file=sys.stderr)
     print(file=sys.stderr)
     return np.stack(images), np.array(labels), settings
+
+
+def pixels(image: dict) -> np.ndarray:
+    """An image of an answer, u8 [H, W]."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["png"]))).convert("L"))
 
 
 def generate(url: str, body: dict) -> dict:

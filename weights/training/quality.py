@@ -7,8 +7,6 @@ are drawn again with more digits, and the cheapest of them that stays within 5 %
 """
 
 import argparse
-import base64
-import io
 import json
 import queue
 import sys
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import requests
-from PIL import Image
 
 import classifier
 import evaluate
@@ -113,11 +110,10 @@ def draw(wanted: list[tuple[Cell, int]], urls: list[str], runs: Path) -> None:
 
 def keep(path: Path, answer: dict) -> None:
     """Writes a chunk whole or not at all."""
-    files = [io.BytesIO(base64.b64decode(image["png"])) for image in answer["images"]]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        np.save(file, np.stack([np.asarray(Image.open(png).convert("L")) for png in files]))
+        np.save(file, np.stack([evaluate.pixels(image) for image in answer["images"]]))
     part.rename(path)
 
 
