@@ -108,8 +108,13 @@ func (s *Server) open(next http.Handler) http.Handler {
 	})
 }
 
+// limitBody refuses a body that is announced as too large at once, and any other where it becomes so.
 func (s *Server) limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > s.maxBody {
+			s.fail(w, r, &http.MaxBytesError{Limit: s.maxBody})
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, s.maxBody)
 		next.ServeHTTP(w, r)
 	})

@@ -131,7 +131,7 @@ func readImage(r *http.Request) ([]byte, error) {
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == form {
 		return readPart(r)
 	}
-	file, err := readBody(r.Body)
+	file, err := readBody(r.Body, max(r.ContentLength, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func readPart(r *http.Request) ([]byte, error) {
 			return nil, &refusal{status: http.StatusUnprocessableEntity, detail: "the form cannot be served as it stands",
 				faults: []fault{{Pointer: pointer(part.FormName()), Detail: "allowed: one part, called image"}}}
 		}
-		if file, err = readBody(part); err != nil {
+		if file, err = readBody(part, max(r.ContentLength, 0)); err != nil {
 			return nil, err
 		}
 	}

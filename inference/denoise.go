@@ -85,11 +85,11 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	if len(levels) == 2 && !(m.Bundle.Scheduler.Thresholding && method.Thresholds) {
 		err = m.estimate(ctx, method, tiles, seats, levels[0], picture)
 	} else {
-		x := m.enter(picture, levels[0])
+		x := m.enter(nil, picture, levels[0])
 		run := m.run(levels, diffusion.NewGenerator(changed.Seed))
 		run.Eta = method.DefaultEta
 		err = method.Sample(ctx, m.denoiser(method, tiles.predictor(m, seats)), x, run)
-		picture = picture.with(m.colours(x, picture))
+		m.colours(picture.Colours, x)
 	}
 	if err == nil {
 		err = finite(picture.Colours)
@@ -104,9 +104,9 @@ func (p *Pipeline) Denoise(ctx context.Context, req DenoiseRequest, picture *Pic
 	return changed, nil
 }
 
-// enter is a picture's state at the level that has its noise, x = α·y.
-func (m *Model) enter(picture *Picture, at diffusion.Level) []float32 {
-	x := m.tensor(picture)
+// enter is a picture's state at the level that has its noise, x = α·y. It is written to dst where that has room for it.
+func (m *Model) enter(dst []float32, picture *Picture, at diffusion.Level) []float32 {
+	x := m.tensor(dst, picture)
 	for i := range x {
 		x[i] *= float32(at.Alpha)
 	}
@@ -121,13 +121,16 @@ func (m *Model) estimate(ctx context.Context, method diffusion.Method, tiles til
 		d := m.denoiser(method, m.unlabelled(seat))
 		tile := &Picture{Width: tiles.columns.length, Height: tiles.rows.length, Channels: picture.Channels}
 		tile.Colours = make([]float32, tile.Channels*tile.Width*tile.Height)
+		var x []float32
 		evaluators[i] = func(ctx context.Context, top, left int) ([]float32, error) {
 			tiles.crop(tile.Colours, picture.Colours, top, left)
-			est, err := d(ctx, m.enter(tile, at), at)
+			x = m.enter(x, tile, at)
+			est, err := d(ctx, x, at)
 			if err != nil {
 				return nil, err
 			}
-			return m.colours(est.X0, tile), nil
+			m.colours(tile.Colours, est.X0)
+			return tile.Colours, nil
 		}
 	}
 	return tiles.sweep(ctx, picture.Channels, evaluators, tiles.into(picture.Colours))
@@ -187,14 +190,15 @@ func (p *Pipeline) diffuse(req NoiseRequest, picture *Picture) (*Changed, error)
 	at := m.schedule.Between(*req.Timestep)
 	changed := &Changed{Model: m, Seed: value(req.Seed, rand.Uint32())}
 	changed.Sigma = at.Sigma * m.eightBit()
-	x := m.tensor(picture)
+	x := m.tensor(nil, picture)
 	// A grey picture stays grey in a colour model: its three channels have the same noise.
 	noise := make([]float32, len(picture.Colours))
 	diffusion.NewGenerator(changed.Seed).Normal(noise)
 	for i := range x {
 		x[i] = float32(float32(at.Alpha)*x[i]) + float32(float32(at.Sigma)*noise[i%len(noise)])
 	}
-	changed.Picture = picture.with(m.colours(x, picture))
+	m.colours(noise, x)
+	changed.Picture = picture.with(noise)
 	return changed, nil
 }
 
@@ -215,10 +219,11 @@ func (m *Model) eightBit() float64 {
 	return maxSigma / (m.Bundle.ValueRange[1] - m.Bundle.ValueRange[0])
 }
 
-// tensor is a picture in the model's units. A grey picture is given to a colour model three times.
-func (m *Model) tensor(picture *Picture) []float32 {
+// tensor is a picture in the model's units, written to dst where that has room for it. A grey picture is given to a
+// colour model three times.
+func (m *Model) tensor(dst []float32, picture *Picture) []float32 {
 	low, span := m.pixelRange()
-	x := make([]float32, 0, m.Bundle.Channels*picture.Height*picture.Width)
+	x := slices.Grow(dst[:0], m.Bundle.Channels*picture.Height*picture.Width)
 	for range m.Bundle.Channels / picture.Channels {
 		x = append(x, picture.Colours...)
 	}
@@ -228,16 +233,14 @@ func (m *Model) tensor(picture *Picture) []float32 {
 	return x
 }
 
-// colours is the way back from the model's units to the picture's channels; a grey picture gets the mean of three.
-func (m *Model) colours(x []float32, picture *Picture) []float32 {
+// colours is the way back from the model's units, into as many channels as a picture has; a grey one gets the mean of three.
+func (m *Model) colours(dst, x []float32) {
 	low, span := m.pixelRange()
-	copies := m.Bundle.Channels / picture.Channels
-	colours := make([]float32, len(picture.Colours))
-	for i := range colours {
-		for c := range copies {
-			colours[i] += (x[i+c*len(colours)] - low) / span
+	for i := range dst {
+		sum := float32(0)
+		for c := i; c < len(x); c += len(dst) {
+			sum += (x[c] - low) / span
 		}
-		colours[i] /= float32(copies)
+		dst[i] = sum / float32(len(x)/len(dst))
 	}
-	return colours
 }

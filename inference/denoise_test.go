@@ -116,7 +116,7 @@ func TestDenoiseOnceIsASampler(t *testing.T) {
 		_, method, _ := diffusion.MethodOf(name)
 		picture := noisy(grey(t, 8, 8, 230), 60, 3)
 		levels := m.schedule.Geometric(60/m.eightBit(), 1)
-		x := m.tensor(picture)
+		x := m.tensor(nil, picture)
 		for i := range x {
 			x[i] *= float32(levels[0].Alpha)
 		}
@@ -126,7 +126,8 @@ func TestDenoiseOnceIsASampler(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := m.colours(x, picture)
+		want := make([]float32, len(x))
+		m.colours(want, x)
 		changed, err := p.Denoise(t.Context(), DenoiseRequest{Sigma: ptr(60.0), Sampler: ptr(name)}, picture)
 		if err != nil {
 			t.Fatal(err)
@@ -188,7 +189,7 @@ func TestPictureRefused(t *testing.T) {
 	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	coloured := image.NewNRGBA(image.Rect(0, 0, 8, 8))
 	coloured.Set(1, 1, color.NRGBA{200, 10, 10, 255})
-	colour := fromImage(coloured)
+	colour := fromImage(coloured, 1)
 	own := grey(t, 8, 8, 0)
 	for _, c := range []struct {
 		name string

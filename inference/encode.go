@@ -149,17 +149,35 @@ func textChunk(keyword, text string) chunk {
 	return chunk{"iTXt", []byte(keyword + "\x00\x00\x00\x00\x00" + text)}
 }
 
-// insertChunks puts chunks behind a PNG's header.
-func insertChunks(file []byte, chunks []chunk) []byte {
-	const header = 8 + 4 + 4 + 13 + 4 // the signature, then IHDR's length, type, content and checksum
-	var out bytes.Buffer
-	out.Write(file[:header])
-	for _, c := range chunks {
-		body := append([]byte(c.kind), c.data...)
-		out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(c.data))))
-		out.Write(body)
-		out.Write(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body)))
+// headerSize is that of a PNG's signature and of IHDR's length, type, content and checksum, behind which other chunks
+// may begin.
+const headerSize = 8 + 4 + 4 + 13 + 4
+
+// inserter puts chunks behind the header of a PNG that is written through it.
+type inserter struct {
+	file   *bytes.Buffer
+	left   int // of the header
+	chunks []chunk
+}
+
+// Write implements [io.Writer].
+func (w *inserter) Write(part []byte) (int, error) {
+	header := part[:min(w.left, len(part))]
+	w.file.Write(header)
+	w.left -= len(header)
+	if w.left == 0 {
+		for _, c := range w.chunks {
+			c.writeTo(w.file)
+		}
+		w.chunks = nil
 	}
-	out.Write(file[header:])
-	return out.Bytes()
+	w.file.Write(part[len(header):])
+	return len(part), nil
+}
+
+func (c chunk) writeTo(file *bytes.Buffer) {
+	body := append([]byte(c.kind), c.data...)
+	file.Write(binary.BigEndian.AppendUint32(nil, uint32(len(c.data))))
+	file.Write(body)
+	file.Write(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body)))
 }

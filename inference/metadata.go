@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
+	"image"
 	"io"
 )
 
@@ -156,52 +157,27 @@ func orientation(tiff []byte) int {
 	return 1
 }
 
-// upright is the picture as it is to be seen, given EXIF's orientation of it: 5 to 8 are turned by a quarter, and 2, 4, 5
-// and 7 are mirrored.
-func (p *Picture) upright(orientation int) *Picture {
-	if orientation == 1 {
-		return p
-	}
-	turned := *p
-	if orientation >= 5 {
-		turned.Width, turned.Height = p.Height, p.Width
-	}
-	// from is where the pixel that is seen at (x, y) lies in the file.
-	from := func(x, y int) int {
-		right, bottom := p.Width-1, p.Height-1
+// upright tells where in a file's image the pixel lies that is to be seen at (x, y), given EXIF's orientation of it: 5 to
+// 8 are turned by a quarter, and 2, 4, 5 and 7 are mirrored.
+func upright(orientation int, bounds image.Rectangle) func(x, y int) (int, int) {
+	left, top, right, bottom := bounds.Min.X, bounds.Min.Y, bounds.Max.X-1, bounds.Max.Y-1
+	return func(x, y int) (int, int) {
 		switch orientation {
 		case 2:
-			x = right - x
+			return right - x, top + y
 		case 3:
-			x, y = right-x, bottom-y
+			return right - x, bottom - y
 		case 4:
-			y = bottom - y
+			return left + x, bottom - y
 		case 5:
-			x, y = y, x
+			return left + y, top + x
 		case 6:
-			x, y = y, bottom-x
+			return left + y, bottom - x
 		case 7:
-			x, y = right-y, bottom-x
+			return right - y, bottom - x
 		case 8:
-			x, y = right-y, x
+			return right - y, top + x
 		}
-		return y*p.Width + x
+		return left + x, top + y
 	}
-	size := p.Width * p.Height
-	turned.Colours = make([]float32, len(p.Colours))
-	if p.Alpha != nil {
-		turned.Alpha = make([]uint16, size)
-	}
-	for y := range turned.Height {
-		for x := range turned.Width {
-			to, at := y*turned.Width+x, from(x, y)
-			for c := range p.Channels {
-				turned.Colours[c*size+to] = p.Colours[c*size+at]
-			}
-			if p.Alpha != nil {
-				turned.Alpha[to] = p.Alpha[at]
-			}
-		}
-	}
-	return &turned
 }

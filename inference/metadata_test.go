@@ -25,6 +25,13 @@ func turned(order binary.ByteOrder, orientation uint16) []byte {
 	return block
 }
 
+// with is a PNG with further chunks.
+func with(file []byte, chunks ...chunk) []byte {
+	var more bytes.Buffer
+	_, _ = (&inserter{file: &more, left: headerSize, chunks: chunks}).Write(file)
+	return more.Bytes()
+}
+
 // TestOrientation turns a picture of six pixels upright from each way that it can lie.
 func TestOrientation(t *testing.T) {
 	lying := image.NewGray(image.Rect(0, 0, 3, 2))
@@ -37,7 +44,7 @@ func TestOrientation(t *testing.T) {
 		5: "14/25/36", 6: "41/52/63", 7: "63/52/41", 8: "36/25/14", 9: "123/456",
 	} {
 		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-			p, err := ReadPicture(insertChunks(file, []chunk{{"eXIf", turned(order, orientation)}}), 6)
+			p, err := ReadPicture(with(file, chunk{"eXIf", turned(order, orientation)}), 6)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +79,7 @@ func TestMetadataIsRead(t *testing.T) {
 	}
 	file := encoded(t, image.NewGray(image.Rect(0, 0, 3, 2)))
 	for _, data := range []string{"", "x", "name\x00", "name\x00\x00damaged", "\x00\x00"} {
-		p, err := ReadPicture(insertChunks(file, []chunk{{"iCCP", []byte(data)}}), 6)
+		p, err := ReadPicture(with(file, chunk{"iCCP", []byte(data)}), 6)
 		if err == nil && p.profile != nil {
 			t.Errorf("the profile %q is kept", data)
 		}
@@ -129,7 +136,7 @@ func TestProfileIsCopied(t *testing.T) {
 		{"colour JPEG with a profile for ink", inJPEG(colour.Bytes(), profile("CMYK")), false},
 		{"grey JPEG", inJPEG(grey.Bytes(), profile("GRAY")), true},
 		{"grey JPEG with a profile for colour", inJPEG(grey.Bytes(), profile("RGB ")), false},
-		{"PNG", insertChunks(encoded(t, painting), []chunk{{"iCCP", m.profile}}), true},
+		{"PNG", with(encoded(t, painting), chunk{"iCCP", m.profile}), true},
 		{"WebP", webp, true},
 		{"none", colour.Bytes(), false},
 	} {

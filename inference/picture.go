@@ -8,6 +8,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"math"
+	"slices"
 
 	"golang.org/x/image/webp"
 )
@@ -55,8 +56,9 @@ var decoders = []decoder{
 		func(r *bytes.Reader) (image.Image, error) { return webp.Decode(r) }},
 }
 
-// ReadPicture decodes a PNG, JPEG or WebP file, turned upright where EXIF says that it lies otherwise, with its ICC profile. One of more than maxPixels pixels is refused by its header alone. The
-// error is an [*Error] of the kind [Unsupported], [Malformed] or [TooLarge].
+// ReadPicture decodes a PNG, JPEG or WebP file, turned upright where EXIF says that it lies otherwise, with its ICC
+// profile. One of more than maxPixels pixels is refused by its header alone. The error is an [*Error] of the kind
+// [Unsupported], [Malformed] or [TooLarge].
 func ReadPicture(file []byte, maxPixels int) (*Picture, error) {
 	for _, d := range decoders {
 		if !bytes.HasPrefix(file, []byte(d.magic)) {
@@ -73,12 +75,12 @@ func ReadPicture(file []byte, maxPixels int) (*Picture, error) {
 			return nil, &Error{Kind: TooLarge, Detail: fmt.Sprintf("the image is %d×%d pixels; allowed: at most %d pixels in all",
 				config.Height, config.Width, maxPixels)}
 		}
+		m := readMetadata(file)
 		decoded, err := d.decode(bytes.NewReader(file))
 		if err != nil {
 			return nil, &Error{Kind: Malformed, Detail: "the image cannot be read: " + err.Error()}
 		}
-		m := readMetadata(file)
-		p := fromImage(decoded).upright(m.orientation)
+		p := fromImage(decoded, m.orientation)
 		if space := map[bool]string{true: "RGB ", false: "GRAY"}[p.inColour()]; m.space == space {
 			p.profile = m.profile
 		}
@@ -87,40 +89,58 @@ func ReadPicture(file []byte, maxPixels int) (*Picture, error) {
 	return nil, &Error{Kind: Unsupported, Detail: "the body is not an image that is read here; allowed: image/png, image/jpeg, image/webp"}
 }
 
-func fromImage(decoded image.Image) *Picture {
+// fromImage takes over an image's pixels, upright by EXIF's orientation of it.
+func fromImage(decoded image.Image, orientation int) *Picture {
 	bounds := decoded.Bounds()
-	p := &Picture{Width: bounds.Dx(), Height: bounds.Dy(), Channels: 1}
+	p := &Picture{Width: bounds.Dx(), Height: bounds.Dy(), Channels: 3}
+	if orientation >= 5 {
+		p.Width, p.Height = p.Height, p.Width
+	}
 	switch decoded.ColorModel() {
 	case color.GrayModel:
+		p.Channels = 1
 	case color.Gray16Model:
-		p.deep = true
+		p.Channels, p.deep = 1, true
 	case color.RGBA64Model, color.NRGBA64Model:
 		p.deep, p.colour = true, true
 	default:
 		p.colour = true
 	}
 	size := p.Width * p.Height
-	planes := make([]float32, 3*size)
-	alpha := make([]uint16, size)
-	grey, opaque := true, true
-	for y := range p.Height {
-		for x := range p.Width {
-			c := straight(decoded.At(bounds.Min.X+x, bounds.Min.Y+y))
-			i := y*p.Width + x
-			planes[i], planes[size+i], planes[2*size+i] = unit(c.R), unit(c.G), unit(c.B)
-			alpha[i] = c.A
-			grey = grey && c.R == c.G && c.G == c.B
-			opaque = opaque && c.A == math.MaxUint16
+	p.Colours = make([]float32, p.Channels*size)
+	at, opaque := pixelsOf(decoded)
+	if !opaque {
+		p.Alpha = make([]uint16, size)
+	}
+	from := upright(orientation, bounds)
+	grey := true
+	for i := range size {
+		c := at(from(i%p.Width, i/p.Width))
+		grey = grey && c.R == c.G && c.G == c.B
+		p.Colours[i] = unit(c.R)
+		if p.Channels == 3 {
+			p.Colours[size+i], p.Colours[2*size+i] = unit(c.G), unit(c.B)
+		}
+		if !opaque {
+			p.Alpha[i] = c.A
 		}
 	}
-	p.Colours = planes[:size]
-	if !grey {
-		p.Channels, p.Colours = 3, planes
-	}
-	if !opaque {
-		p.Alpha = alpha
+	if grey {
+		p.Channels, p.Colours = 1, p.Colours[:size]
 	}
 	return p
+}
+
+// pixelsOf reads an image's colours without their alpha multiplied in, and says whether all are opaque. Those of an
+// opaque image come without an allocation for every pixel.
+func pixelsOf(decoded image.Image) (at func(x, y int) color.NRGBA64, opaque bool) {
+	if known, ok := decoded.(interface{ Opaque() bool }); ok {
+		opaque = known.Opaque()
+	}
+	if fast, ok := decoded.(image.RGBA64Image); ok && opaque {
+		return func(x, y int) color.NRGBA64 { return color.NRGBA64(fast.RGBA64At(x, y)) }, true
+	}
+	return func(x, y int) color.NRGBA64 { return straight(decoded.At(x, y)) }, opaque
 }
 
 // straight is a colour without its alpha multiplied in. The standard library's conversion multiplies and divides again,
@@ -135,16 +155,33 @@ func straight(c color.Color) color.NRGBA64 {
 
 func unit(v uint16) float32 { return float32(v) / math.MaxUint16 }
 
-// encode writes the picture as a PNG of the colour type and depth that it came in, with the given chunks. Values outside 0…1 are clipped.
+// encode writes the picture as a PNG of the colour type and depth that it came in, with the given chunks. Values outside
+// 0…1 are clipped.
 func (p *Picture) encode(text ...chunk) ([]byte, error) {
-	var file bytes.Buffer
-	if err := png.Encode(&file, p.image()); err != nil {
-		return nil, err
-	}
 	if p.profile != nil {
 		text = append(text, chunk{"iCCP", p.profile})
 	}
-	return insertChunks(file.Bytes(), text), nil
+	var file bytes.Buffer
+	file.Grow(p.rawSize()) // untouched memory costs nothing, growing copies
+	if err := png.Encode(&inserter{file: &file, left: headerSize, chunks: text}, raster{p}); err != nil {
+		return nil, err
+	}
+	return file.Bytes(), nil
+}
+
+// rawSize is about how many bytes the file has if nothing in it can be compressed.
+func (p *Picture) rawSize() int {
+	samples := 1
+	if p.inColour() {
+		samples = 3
+	}
+	if p.Alpha != nil {
+		samples = 4
+	}
+	if p.deep {
+		samples *= 2
+	}
+	return p.Height * (p.Width*samples + 1)
 }
 
 // inColour says whether the picture is written in colour.
@@ -153,47 +190,48 @@ func (p *Picture) inColour() bool { return p.colour || p.Alpha != nil }
 // PNG is the picture as a file.
 func (p *Picture) PNG() ([]byte, error) { return p.encode() }
 
-func (p *Picture) image() image.Image {
-	frame := image.Rect(0, 0, p.Width, p.Height)
-	size := p.Width * p.Height
-	at := func(channel, i int, most float32) float64 {
-		v := p.Colours[channel*size+i]
+// raster shows a picture to the encoder pixel by pixel, so that none is copied as a whole.
+type raster struct{ *Picture }
+
+// Bounds implements [image.Image].
+func (r raster) Bounds() image.Rectangle { return image.Rect(0, 0, r.Width, r.Height) }
+
+// ColorModel implements [image.Image].
+func (r raster) ColorModel() color.Model {
+	switch {
+	case !r.inColour() && !r.deep:
+		return color.GrayModel
+	case !r.inColour():
+		return color.Gray16Model
+	case !r.deep:
+		return color.NRGBAModel
+	}
+	return color.NRGBA64Model
+}
+
+// Opaque tells the encoder to leave out the alpha.
+func (r raster) Opaque() bool {
+	return !slices.ContainsFunc(r.Alpha, func(v uint16) bool { return v>>8 < math.MaxUint8 || r.deep && v < math.MaxUint16 })
+}
+
+// At implements [image.Image].
+func (r raster) At(x, y int) color.Color {
+	i, size := y*r.Width+x, r.Width*r.Height
+	value := func(channel int, most float32) float64 {
+		v := r.Colours[min(channel, r.Channels-1)*size+i]
 		return math.RoundToEven(float64(min(max(v, 0), 1) * most))
 	}
-	last := p.Channels - 1
-	switch {
-	case !p.inColour() && !p.deep:
-		grey := image.NewGray(frame)
-		for i := range size {
-			grey.Pix[i] = uint8(at(0, i, math.MaxUint8))
-		}
-		return grey
-	case !p.inColour():
-		grey := image.NewGray16(frame)
-		for i := range size {
-			v := uint16(at(0, i, math.MaxUint16))
-			grey.Pix[2*i], grey.Pix[2*i+1] = uint8(v>>8), uint8(v)
-		}
-		return grey
-	case !p.deep:
-		rgb := image.NewNRGBA(frame)
-		for i := range size {
-			for c := range 3 {
-				rgb.Pix[4*i+c] = uint8(at(min(c, last), i, math.MaxUint8))
-			}
-			rgb.Pix[4*i+3] = uint8(p.alpha(i) >> 8)
-		}
-		return rgb
+	byte8 := func(channel int) uint8 { return uint8(value(channel, math.MaxUint8)) }
+	byte16 := func(channel int) uint16 { return uint16(value(channel, math.MaxUint16)) }
+	switch r.ColorModel() {
+	case color.GrayModel:
+		return color.Gray{byte8(0)}
+	case color.Gray16Model:
+		return color.Gray16{byte16(0)}
+	case color.NRGBAModel:
+		return color.NRGBA{byte8(0), byte8(1), byte8(2), uint8(r.alpha(i) >> 8)}
 	}
-	rgb := image.NewNRGBA64(frame)
-	for i := range size {
-		for c := range 3 {
-			v := uint16(at(min(c, last), i, math.MaxUint16))
-			rgb.Pix[8*i+2*c], rgb.Pix[8*i+2*c+1] = uint8(v>>8), uint8(v)
-		}
-		rgb.Pix[8*i+6], rgb.Pix[8*i+7] = uint8(p.alpha(i)>>8), uint8(p.alpha(i))
-	}
-	return rgb
+	return color.NRGBA64{byte16(0), byte16(1), byte16(2), r.alpha(i)}
 }
 
 func (p *Picture) alpha(i int) uint16 {

@@ -164,10 +164,9 @@ func TestQuantisation(t *testing.T) {
 	values := []float32{-3, -1, -1 + 1.0/255, 0, 0.5, 1, 7, 1 - 3.0/255}
 	want := []uint8{0, 0, 0, 128, 191, 255, 255, 254}
 	drawn := Image{Recipe: Recipe{Scale: 1}, Shape: [3]int{1, 1, len(values)}, Tensor: values, model: &Model{Bundle: b}}
-	grey := drawn.picture().image().(*image.Gray)
 	for i := range want {
-		if grey.Pix[i] != want[i] {
-			t.Errorf("%g became %d, want %d", values[i], grey.Pix[i], want[i])
+		if got := (raster{drawn.picture()}).At(i, 0); got != (color.Gray{want[i]}) {
+			t.Errorf("%g became %v, want %d", values[i], got, want[i])
 		}
 	}
 }
@@ -188,7 +187,7 @@ func TestSheet(t *testing.T) {
 		t.Fatalf("the sheet is %v", sheet.Bounds())
 	}
 	for i, drawn := range result.Images {
-		small := drawn.picture().image()
+		small := raster{drawn.picture()}
 		left, top := 1+i%2*9, 1+i/2*9
 		for k := range 64 {
 			if got, want := sheet.At(left+k%8, top+k/8), small.At(k%8, k/8); got != want {

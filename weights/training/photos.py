@@ -1,12 +1,14 @@
 """The photographs that the network learns from, and those held out to measure it.
 
-They come with Debian's lomiri-wallpapers-16.04, under CC-BY-4.0 but for one under CC0. Each is shrunk by several factors:
-the camera's own grain and the blocks of JPEG would be taught as part of the picture otherwise.
+Most come with Debian's lomiri-wallpapers-16.04, under CC-BY-4.0 but for one under CC0; a few small ones with the Python
+package scikit-image, under CC0 or in the public domain. The large ones are shrunk by several factors: the camera's own
+grain and the blocks of JPEG would be taught as part of the picture otherwise.
 """
 
 from pathlib import Path
 
 import numpy as np
+import skimage
 from PIL import Image
 
 TRAINING = (
@@ -20,6 +22,8 @@ TRAINING = (
 )
 HELD_OUT = ("Picture_0B_by_freespace", "friends_by_Aitzol_Berasategi")
 FACTORS = (2, 3, 4)
+SMALL = ("astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel")
+SMALL_FACTORS = (1, 2)
 
 
 def shrunk(path: Path, factor: int) -> np.ndarray:
@@ -30,7 +34,9 @@ def shrunk(path: Path, factor: int) -> np.ndarray:
 
 
 def training(folder: Path) -> list[np.ndarray]:
-    return [shrunk(folder / f"{name}.jpg", factor) for name in TRAINING for factor in FACTORS]
+    large = [shrunk(folder / f"{name}.jpg", factor) for name in TRAINING for factor in FACTORS]
+    package = Path(skimage.__file__).parent / "data"
+    return large + [shrunk(package / f"{name}.png", factor) for name in SMALL for factor in SMALL_FACTORS]
 
 
 def held_out(folder: Path) -> dict[str, np.ndarray]:
