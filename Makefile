@@ -23,6 +23,9 @@ lint: ## checks the Go code with gofmt, go vet and staticcheck
 bench: $(library) ## measures the network and the engine
 	go test -run '^$$' -bench . ./inference/onnx ./inference
 
+quality: build $(library) ## measures what each sampler makes of the digits: an hour or more of every core, resumable
+	weights/training/quality.sh
+
 image: ## builds the container image
 	docker build --build-arg VERSION=$(VERSION) -t denoised:$(VERSION) .
 
@@ -34,4 +37,4 @@ $(library): deploy/fetch-onnxruntime.sh
 	deploy/fetch-onnxruntime.sh $(@D)
 	@touch $@
 
-.PHONY: help run build test lint bench image clean
+.PHONY: help run build test lint bench quality image clean

@@ -171,16 +171,50 @@ func TestEstimateSigmaInTexture(t *testing.T) {
 		p := &Picture{Width: side, Height: side, Channels: channels, Colours: make([]float32, channels*side*side)}
 		for i := range p.Colours {
 			c, y, x := i/(side*side), float64(i/side%side), float64(i%side)
-			v := 0.4 + 0.1*math.Sin(x/3+y/7) + 0.1*math.Sin(x*y/200+float64(c)) + y/side/5
+			v := 0.3 + 0.1*math.Sin(x/3+y/7) + 0.1*math.Sin(x*y/200+float64(c)) + y/side/5
 			if math.Mod(x+2*y, 40) < 20 {
 				v += 0.2
 			}
 			p.Colours[i] = float32(v)
 		}
 		for _, sigma := range []float64{5, 15, 25, 50} {
-			if got := EstimateSigma(noisy(p, sigma, 2)); math.Abs(got/sigma-1) > 0.05 {
+			if got := EstimateSigma(filed(noisy(p, sigma, 2))); math.Abs(got/sigma-1) > 0.05 {
 				t.Errorf("%d channels: σ = %g is estimated as %.2f", channels, sigma, got)
 			}
+		}
+	}
+}
+
+// filed is a picture as a file of 8 bits keeps it.
+func filed(p *Picture) *Picture {
+	for i, v := range p.Colours {
+		p.Colours[i] = float32(math.Round(float64(min(max(v, 0), 1))*255) / 255)
+	}
+	return p
+}
+
+// TestEstimateSigmaOfClippedNoise has a file's range cut the noise off: on a ramp from black to white, and on black around
+// a disc, whose edge would hide less noise than that.
+func TestEstimateSigmaOfClippedNoise(t *testing.T) {
+	const side = 128
+	ramp := func(x, _ float64) float64 { return x / side }
+	disc := func(x, y float64) float64 {
+		if math.Hypot(x-side/2, y-side/2) < 50 {
+			return 0.5
+		}
+		return 0
+	}
+	for _, c := range []struct {
+		name  string
+		shade func(x, y float64) float64
+		sigma float64
+	}{{"ramp", ramp, 5}, {"ramp", ramp, 15}, {"ramp", ramp, 25}, {"ramp", ramp, 50}, {"disc", disc, 25}, {"disc", disc, 50}} {
+		p := &Picture{Width: side, Height: side, Channels: 1, Colours: make([]float32, side*side)}
+		for i := range p.Colours {
+			p.Colours[i] = float32(c.shade(float64(i%side), float64(i/side)))
+		}
+		if got := EstimateSigma(filed(noisy(p, c.sigma, 2))); math.Abs(got/c.sigma-1) > 0.05 {
+			t.Errorf("%s: σ = %g is estimated as %.2f", c.name, c.sigma, got)
 		}
 	}
 }

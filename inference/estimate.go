@@ -3,9 +3,11 @@ package inference
 import (
 	"math"
 	"slices"
+	"sort"
 
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 const (
@@ -18,28 +20,91 @@ const (
 // are the noise's variance alone. The largest are left out one after the other until the mean of the rest is their median
 // too, which the noise's scatter around its variance makes it.
 //
+// A file's range clips the noise where a picture is nearly black or white, so the variance found is less than it was, by
+// as much as the patches' means tell: see unclipped.
+//
 // A picture too small for the statistics is judged by its finest details, see detailSigma.
 func EstimateSigma(picture *Picture) float64 {
 	patches := patchesOf(picture)
+	sigma, ok := flattest(patches)
+	if !ok {
+		return detailSigma(picture)
+	}
+	return maxSigma * unclipped(sigma, patches)
+}
+
+// flattest is the noise's standard deviation by the eigenvalues of the covariance of patches. It is not ok where they are
+// too few.
+func flattest(patches *mat.Dense) (sigma float64, ok bool) {
 	rows, columns := patches.Dims()
 	if rows < 4*columns {
-		return detailSigma(picture)
+		return 0, false
 	}
 	var covariance mat.SymDense
 	stat.CovarianceMatrix(&covariance, patches, nil)
 	var eigen mat.EigenSym
 	if !eigen.Factorize(&covariance, false) {
-		return detailSigma(picture)
+		return 0, false
 	}
 	values := eigen.Values(nil) // ascending
-	for rest := values; len(rest) > 0; rest = rest[:len(rest)-1] {
+	for rest := values; len(rest) > 1; rest = rest[:len(rest)-1] {
 		mean := stat.Mean(rest, nil)
 		below, _ := slices.BinarySearch(rest, mean)
-		if 2*below >= len(rest)-1 && 2*below <= len(rest)+1 || len(rest) == 1 {
-			return maxSigma * math.Sqrt(max(mean, 0))
+		if 2*below >= len(rest)-1 && 2*below <= len(rest)+1 {
+			return math.Sqrt(max(mean, 0)), true
 		}
 	}
-	return 0
+	return math.Sqrt(max(values[0], 0)), true
+}
+
+// unclipped is the σ of noise that has the standard deviation found, on the average over the patches, once 0 and 1 have
+// clipped it.
+func unclipped(found float64, patches *mat.Dense) float64 {
+	rows, _ := patches.Dims()
+	var means []float64
+	for i := range rows {
+		for channel := range slices.Chunk(patches.RawRowView(i), patchSide*patchSide) {
+			means = append(means, stat.Mean(channel, nil))
+		}
+	}
+	low, high := found, min(3*found, 1)
+	for range 16 {
+		sigma := (low + high) / 2
+		if left := clippedVariance(means, sigma); left < found*found {
+			low = sigma
+		} else {
+			high = sigma
+		}
+	}
+	return (low + high) / 2
+}
+
+// clippedVariance is the mean variance of noise of standard deviation σ, clipped, where it left the given means. Y, a
+// normal Z ~ N(μ, σ²) clipped to 0…1, has with a = −μ/σ and b = (1−μ)/σ
+//
+//	E[Y]  = μ·(Φ(b)−Φ(a)) + σ·(φ(a)−φ(b)) + 1−Φ(b)
+//	E[Y²] = (μ²+σ²)·(Φ(b)−Φ(a)) + σ·(μ·φ(a) − (1+μ)·φ(b)) + 1−Φ(b)
+func clippedVariance(means []float64, sigma float64) float64 {
+	if sigma == 0 {
+		return 0
+	}
+	const points = 64
+	var mean, variance [points + 1]float64 // for μ from 0 to 1
+	for i := range mean {
+		mu := float64(i) / points
+		a, b := distuv.UnitNormal.Prob(-mu/sigma), distuv.UnitNormal.Prob((1-mu)/sigma)
+		above := 1 - distuv.UnitNormal.CDF((1-mu)/sigma)
+		inside := 1 - above - distuv.UnitNormal.CDF(-mu/sigma)
+		mean[i] = mu*inside + sigma*(a-b) + above
+		variance[i] = (mu*mu+sigma*sigma)*inside + sigma*(mu*a-(1+mu)*b) + above - mean[i]*mean[i]
+	}
+	sum := 0.0
+	for _, m := range means {
+		i := min(max(sort.SearchFloat64s(mean[:], m), 1), points)
+		part := min(max((m-mean[i-1])/(mean[i]-mean[i-1]), 0), 1)
+		sum += variance[i-1] + part*(variance[i]-variance[i-1])
+	}
+	return sum / float64(len(means))
 }
 
 // patchesOf has a patch of all channels in each row, spread evenly over the picture.

@@ -21,8 +21,8 @@ type serveCommand struct {
 	Listen    string        `default:"localhost:8080" env:"DENOISED_LISTEN" placeholder:"ADDRESS" help:"Address to listen on."`
 	MaxSteps  int           `default:"1000" env:"DENOISED_MAX_STEPS" placeholder:"N" help:"Most steps of one request."`
 	MaxCount  int           `default:"64" env:"DENOISED_MAX_COUNT" placeholder:"N" help:"Most images of one request."`
-	MaxPixels int           `default:"4194304" env:"DENOISED_MAX_PIXELS" placeholder:"N" help:"Most pixels of one image, sent or drawn."`
-	MaxBody   int64         `default:"33554432" env:"DENOISED_MAX_BODY" placeholder:"BYTES" help:"Largest body of one request."`
+	MaxPixels int           `default:"25165824" env:"DENOISED_MAX_PIXELS" placeholder:"N" help:"Most pixels of one image, sent or drawn."`
+	MaxBody   int64         `default:"167772160" env:"DENOISED_MAX_BODY" placeholder:"BYTES" help:"Largest body of one request."`
 	Grace     time.Duration `default:"30s" env:"DENOISED_GRACE" help:"How long requests under way may go on after SIGTERM."`
 	LogLevel  string        `enum:"debug,info,warn,error" default:"info" env:"DENOISED_LOG_LEVEL" help:"Least severe log lines to write: debug, info, warn or error."`
 }

@@ -9,6 +9,7 @@ import argparse
 import io
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import bm3d
@@ -56,20 +57,21 @@ class Network:
         return (data + 1) / 2
 
 
-def upload(url: str, noisy: np.ndarray, sigma: float, bits: int) -> np.ndarray:
-    """Through the service, as a PNG: clipped and quantised."""
+def upload(url: str, noisy: np.ndarray, sigma: float | None, bits: int) -> tuple[np.ndarray, float]:
+    """Through the service, as a PNG: clipped and quantised. With the picture comes the σ that was used."""
     most = 2**bits - 1
     pixels = np.round(noisy.clip(0, 1) * most).astype(np.uint16 if bits == 16 else np.uint8)
     height, width, _ = pixels.shape
     file = io.BytesIO()
     png.Writer(width, height, greyscale=False, bitdepth=bits).write(file, pixels.reshape(height, width * 3))
     headers = {"Content-Type": "image/png"}
-    answer = requests.post(f"{url}/v1/denoise", params={"sigma": sigma}, data=file.getvalue(), headers=headers, timeout=600)
+    params = {"model": "photo", "sigma": sigma}  # None is left out
+    answer = requests.post(f"{url}/v1/denoise", params=params, data=file.getvalue(), headers=headers, timeout=600)
     if not answer.ok:
         sys.exit(f"{answer.status_code} from {url}/v1/denoise: {answer.text.strip()}")
     _, _, rows, info = png.Reader(bytes=answer.content).read()
     values = np.vstack([np.asarray(row) for row in rows]).reshape(height, width, info["planes"])
-    return values[..., :3] / (2 ** info["bitdepth"] - 1)
+    return values[..., :3] / (2 ** info["bitdepth"] - 1), float(answer.headers["Denoised-Sigma"])
 
 
 def measure(clean: np.ndarray, found: np.ndarray) -> tuple[float, float]:
@@ -80,18 +82,32 @@ def measure(clean: np.ndarray, found: np.ndarray) -> tuple[float, float]:
     return 10 * np.log10(255**2 / max(error, 1e-10)), ssim
 
 
-def methods(args: argparse.Namespace) -> dict:
+def methods(args: argparse.Namespace, taken: dict[float, list[float]]) -> dict:
+    """Ways from a noisy image and its σ to a clean one, by their names; taken gets the σ that the service estimates."""
+
+    def blind(noisy: np.ndarray, sigma: float) -> np.ndarray:
+        pixels, estimated = upload(args.url, noisy, None, 8)
+        taken[sigma].append(estimated)
+        return pixels
+
     found = {"noisy": lambda noisy, sigma: noisy}
     if args.bundle:
         network = Network(args.bundle)
         found["network"] = lambda noisy, sigma: network.denoise(noisy, sigma, False)
         found["network, whole timestep"] = lambda noisy, sigma: network.denoise(noisy, sigma, True)
     if args.url:
-        found["service, 16 bits"] = lambda noisy, sigma: upload(args.url, noisy, sigma, 16)
-        found["service, 8 bits"] = lambda noisy, sigma: upload(args.url, noisy, sigma, 8)
+        found["service, 16 bits"] = lambda noisy, sigma: upload(args.url, noisy, sigma, 16)[0]
+        found["service, 8 bits"] = lambda noisy, sigma: upload(args.url, noisy, sigma, 8)[0]
+        found["service, 8 bits, σ estimated"] = blind
     if args.bm3d:
         found["bm3d"] = lambda noisy, sigma: bm3d.bm3d_rgb(noisy, sigma / 255)
     return found
+
+
+def noised(images: list[tuple[str, np.ndarray]], sigma: float, seed: int):
+    """Pairs of a clean image, in 8 bits, and the noisy one, float and neither clipped nor quantised."""
+    random = np.random.default_rng(seed)
+    return ((clean, clean / 255 + random.normal(0, sigma / 255, clean.shape)) for _, clean in images)
 
 
 def main() -> None:
@@ -104,18 +120,21 @@ def main() -> None:
     flag("--sigma", type=float, nargs="+", default=SIGMAS)
     flag("--seed", type=int, default=0)
     args = parser.parse_args()
-    images, ways = clean_images(args.folder), methods(args)
+    taken = defaultdict(list)
+    images, ways = clean_images(args.folder), methods(args, taken)
     print(f"{len(images)} images, mean PSNR in dB / SSIM")
     print("| | " + " | ".join(f"σ {sigma:g}" for sigma in args.sigma) + " |")
     print("| --- |" + " ---: |" * len(args.sigma))
     for name, way in ways.items():
         cells = []
         for sigma in args.sigma:
-            random = np.random.default_rng(args.seed)
-            scores = [measure(clean, way(clean / 255 + random.normal(0, sigma / 255, clean.shape), sigma)) for _, clean in images]
+            scores = [measure(clean, way(noisy, sigma)) for clean, noisy in noised(images, sigma, args.seed)]
             psnr, ssim = np.mean(scores, axis=0)
             cells.append(f"{psnr:.2f} / {ssim:.4f}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    if taken:
+        cells = (f"{np.mean(found):.1f} ({min(found):.1f} to {max(found):.1f})" for found in taken.values())
+        print("| σ estimated | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

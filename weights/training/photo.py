@@ -57,11 +57,11 @@ class Photo(nn.Module):
         return self.noise(x * (1 + sigma**2).sqrt(), sigma)
 
     def sigma(self, t: torch.Tensor) -> torch.Tensor:
-        """σ̃ at t, on the line between its trained neighbours, as the service has it."""
+        """σ̃ at t, between its trained neighbours even in ln σ̃, which is where the service enters."""
         t = t.clamp(0, TIMESTEPS - 1)
         below = t.floor().clamp(max=TIMESTEPS - 2)
         low, high = self.levels[below.long()], self.levels[below.long() + 1]
-        return low + (t - below) * (high - low)
+        return low * (high / low) ** (t - below)
 
     def noise(self, y: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """ε̂ in y = x_0 + σ̃·ε, preconditioned as Karras et al. 2022 (section 5) have it: the body's input and what it

@@ -3,8 +3,11 @@
 Most come with Debian's lomiri-wallpapers-16.04, under CC-BY-4.0 but for one under CC0; a few small ones with the Python
 package scikit-image, under CC0 or in the public domain. The large ones are shrunk by several factors: the camera's own
 grain and the blocks of JPEG would be taught as part of the picture otherwise.
+
+`python photos.py FOLDER OUT` writes the crops held out as PNGs, for evaluate_photo.py.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +51,14 @@ def held_out(folder: Path) -> dict[str, np.ndarray]:
             top, left = (image.shape[0] - 320) // 2, (image.shape[1] - 480) // 2
             crops[f"{name}-{factor}"] = image[top : top + 320, max(left, 0) : max(left, 0) + 480]
     return crops
+
+
+def main() -> None:
+    folder, out = map(Path, sys.argv[1:])
+    out.mkdir(parents=True, exist_ok=True)
+    for name, crop in held_out(folder).items():
+        Image.fromarray(crop).save(out / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
