@@ -140,6 +140,39 @@ func TestDenoiseOnceIsASampler(t *testing.T) {
 	}
 }
 
+// TestDefaultModel takes a colour model for pictures that are sent, since it takes grey ones too, and the first for drawing.
+func TestDefaultModel(t *testing.T) {
+	var models []*Model
+	for _, c := range []struct {
+		name     string
+		channels int
+	}{{"grey", 1}, {"colour", 3}, {"late", 3}} {
+		b := inferencetest.Bundle(c.name, 8)
+		b.Channels = c.channels
+		m, err := NewModel(b, inferencetest.NewGaussian(t), 8, Unobserved{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Close)
+		models = append(models, m)
+	}
+	for _, c := range []struct {
+		models []*Model
+		task   string
+		want   string
+	}{
+		{models, "generate", "grey"},
+		{models, "denoise", "colour"},
+		{models, "noise", "colour"},
+		{models[:1], "denoise", "grey"},
+	} {
+		m, err := NewPipeline("test", limits, c.models...).find(nil, c.task)
+		if err != nil || m.Bundle.Name != c.want {
+			t.Errorf("%s with %d models: %v, want %s", c.task, len(c.models), err, c.want)
+		}
+	}
+}
+
 func TestDenoiseOfNoNoise(t *testing.T) {
 	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
 	picture := grey(t, 8, 8, 77)

@@ -22,7 +22,8 @@ type Pipeline struct {
 	models []*Model
 }
 
-// NewPipeline serves the given models; where a request names none, the first that can do the task.
+// NewPipeline serves the given models; where a request names none, the first that can do the task, and of
+// those that change pictures the first in colour.
 func NewPipeline(version string, limits Limits, models ...*Model) *Pipeline {
 	return &Pipeline{Limits: limits, Version: version, models: models}
 }

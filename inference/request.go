@@ -190,10 +190,8 @@ func (p *Pipeline) checkSize(f *faults, m *Model, r Recipe, sent bool) {
 // find is the model of a name, or the first that does the task.
 func (p *Pipeline) find(name *string, task string) (*Model, error) {
 	if name == nil {
-		for _, m := range p.models {
-			if m.does(task) {
-				return m, nil
-			}
+		if m := p.byDefault(task); m != nil {
+			return m, nil
 		}
 		return nil, &Error{Kind: NotFound, Detail: fmt.Sprintf("no model that is served can %s", task)}
 	}
@@ -206,6 +204,22 @@ func (p *Pipeline) find(name *string, task string) (*Model, error) {
 		return nil, f.err()
 	}
 	return m, nil
+}
+
+// byDefault is the model for a task where none is named: the first that can do it. Of those that are given a picture it is
+// the first that takes every picture, a colour model. It is nil where no model can.
+func (p *Pipeline) byDefault(task string) *Model {
+	var first *Model
+	for _, m := range p.models {
+		switch {
+		case !m.does(task):
+		case task == "generate" || m.Bundle.Channels == 3:
+			return m
+		case first == nil:
+			first = m
+		}
+	}
+	return first
 }
 
 // value is what a pointer points to, or the default.

@@ -17,7 +17,7 @@ import (
 type denoiseCommand struct {
 	folder
 	In      []string `arg:"" help:"Images to denoise: PNG, JPEG or WebP."`
-	Model   *string  `placeholder:"NAME" help:"Model to denoise with; the first in the folder that can when absent."`
+	Model   *string  `placeholder:"NAME" help:"Model to denoise with; the first in the folder that can when absent, one for colour before one for grey."`
 	Sigma   *float64 `placeholder:"X" help:"Standard deviation of the noise in 8-bit units, 0 to 255; estimated when absent."`
 	Steps   *int     `placeholder:"N" help:"1, the default, is closest to the clean image; more give a sharper sample."`
 	Sampler *string  `placeholder:"NAME" help:"Sampler."`
