@@ -19,6 +19,10 @@ type Model struct {
 	engine   *Engine
 }
 
+// largeRow is the pixels from which on a run has fewer rows than it might: the larger they are, the less a batch saves and
+// the longer it keeps others waiting.
+const largeRow = 128 * 128
+
 // NewModel probes the network of a checked bundle and starts its engine, whose runs have at most maxRows rows. The
 // error names the bundle and says why it cannot be served. The caller closes the network, after the model.
 func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer) (*Model, error) {
@@ -40,7 +44,7 @@ func NewModel(b *weights.Bundle, network Network, maxRows int, observer Observer
 	if _, err := method.Levels(schedule, m.grid(method), b.Defaults.Steps); err != nil {
 		return nil, fmt.Errorf("%s: the default steps: %w", b.Name, err)
 	}
-	found, err := probe(b, network, maxRows)
+	found, err := probe(b, network, max(1, min(maxRows, maxRows*largeRow/(b.Height*b.Width))))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}

@@ -33,7 +33,7 @@ func probe(b *weights.Bundle, network Network, maxRows int) (Capabilities, error
 	}
 	found := Capabilities{MaxRows: 1, Bitwise: true}
 	if b.Graph.Sample.Shape[0] == -1 && maxRows > 1 {
-		for _, rows := range []int{min(2, maxRows), min(3, maxRows), maxRows} {
+		for _, rows := range slices.Compact([]int{min(2, maxRows), min(3, maxRows), maxRows}) {
 			together, err := p.predict(own, 0, rows)
 			if err != nil {
 				// The graph declares a free batch axis and is frozen all the same.
@@ -66,7 +66,7 @@ type prober struct {
 // sameAlone says whether the first, the middle and the last row of a batch have the bits that they have alone.
 func (p prober) sameAlone(shape [3]int, together []float32, rows int) (bool, error) {
 	size := len(together) / rows
-	for _, i := range []int{0, rows / 2, rows - 1} {
+	for _, i := range slices.Compact([]int{0, rows / 2, rows - 1}) {
 		alone, err := p.predict(shape, i, 1)
 		if err != nil {
 			return false, err

@@ -9,54 +9,80 @@ import (
 	"denoised/inference/diffusion"
 )
 
-// A cut divides one side of a picture into tiles of equal length that begin every stride pixels. Neighbours share overlap
-// pixels: what a network makes of a tile's rim lacks the pixels beyond it, and there the neighbour takes over little by
-// little. The last tile may reach beyond the picture.
-type cut struct{ length, overlap, count int }
+// A cut divides one side of a picture into tiles of equal length, spread evenly from 0 to end, which is the picture's
+// own or little beyond it. Neighbours overlap: what a network makes of a tile's rim lacks the pixels beyond it, so there
+// the neighbour is taken, and amid the overlap one gives way to the other over a ramp.
+type cut struct{ length, end, count, unit int }
 
 const (
-	mostOverlap = 64
-	// grid is the multiple at which tiles begin, so that a network that shrinks its input sees the same pixels together
-	// in every tile.
+	mostOverlap = 64 // the least that neighbours share, if the network is large enough
+	ramp        = 16
+	// grid is the multiple at which tiles begin where the network does not say what it shrinks its input by, so that it
+	// sees the same pixels together in every tile.
 	grid = 16
 )
 
 // cutSide divides n pixels for a network whose own size is own and that takes sizes which differ from it by multiples of
 // step; 0 is none. No tile is longer than own.
 func cutSide(n, own, step int) cut {
-	c := cut{length: own, overlap: min(mostOverlap, own/4), count: 1}
-	if n > own {
-		stride := own - c.overlap
-		c.count = (n - c.overlap + stride - 1) / stride
+	c := cut{length: own, count: 1, unit: step}
+	if step < 2 && own%grid == 0 {
+		c.unit = grid
 	}
+	c.unit = max(c.unit, 1)
+	overlap := min(mostOverlap, own/4)
+	if n > own {
+		c.count = (n - overlap + own - overlap - 1) / (own - overlap)
+	}
+	c.end = c.reach(n)
 	if step == 0 {
 		return c
 	}
-	by := step
-	for c.count > 1 && own%grid == 0 && by%grid != 0 {
-		by += step
+	for {
+		shorter := c
+		shorter.length -= step
+		shorter.end = shorter.reach(n)
+		if shorter.length < step || shorter.length+(c.count-1)*(shorter.length-overlap) < shorter.end {
+			return c
+		}
+		c = shorter
 	}
-	for least := max(step, 1); c.length-by >= least && c.reach(c.length-by) >= n; {
-		c.length -= by
-	}
-	return c
 }
 
-// reach is how far tiles of another length go.
-func (c cut) reach(length int) int { return length + (c.count-1)*(length-c.overlap) }
+// reach is where the last tile ends so that it begins at a multiple of the unit.
+func (c cut) reach(n int) int {
+	return c.length + max(n-c.length+c.unit-1, 0)/c.unit*c.unit
+}
 
-func (c cut) stride() int { return c.length - c.overlap }
-
-// weight is the share of tile k in its i-th pixel: it rises and falls where the tile meets its neighbours, and theirs is
-// what is left to 1.
-func (c cut) weight(k, i int) float32 {
-	switch {
-	case k > 0 && i < c.overlap:
-		return (float32(i) + 0.5) / float32(c.overlap)
-	case k < c.count-1 && i >= c.stride():
-		return 1 - (float32(i-c.stride())+0.5)/float32(c.overlap)
+// start is the first pixel of tile k. The tile behind the last one would begin at the end.
+func (c cut) start(k int) int {
+	switch k {
+	case 0:
+		return 0
+	case c.count:
+		return c.end
 	}
-	return 1
+	return (c.end - c.length) * k / (c.count - 1) / c.unit * c.unit
+}
+
+// weight is the share of tile k in its i-th pixel; that of its neighbours is what is left to 1.
+func (c cut) weight(k, i int) float32 {
+	at := c.start(k) + i
+	return c.beyond(k, at) - c.beyond(k+1, at)
+}
+
+// beyond rises from 0 to 1 over the ramp between tile k−1 and tile k.
+func (c cut) beyond(k, at int) float32 {
+	switch k {
+	case 0:
+		return 1
+	case c.count:
+		return 0
+	}
+	shared := c.start(k-1) + c.length - c.start(k)
+	width := min(ramp, shared)
+	first := c.start(k) + (shared-width)/2
+	return min(max((float32(at-first)+0.5)/float32(width), 0), 1)
 }
 
 // A tiling evaluates a function of pictures on overlapping tiles and blends what it gives. The tiles of a row are
@@ -85,24 +111,18 @@ func (t tiling) sweep(ctx context.Context, planes int, evaluators []evaluator, h
 	tiles := make([][]float32, t.columns.count)
 	band := make([]float32, planes*t.rows.length*t.width)
 	for r := range t.rows.count {
-		if err := t.evaluate(ctx, r*t.rows.stride(), evaluators, tiles); err != nil {
+		first, next := t.rows.start(r), min(t.rows.start(r+1), t.height)
+		if err := t.evaluate(ctx, first, evaluators, tiles); err != nil {
 			return err
 		}
 		for k, tile := range tiles {
 			t.blend(band, tile, r, k)
 		}
-		first, last := r*t.rows.stride(), r == t.rows.count-1
-		count := t.rows.stride()
-		if last {
-			count = t.height - first
-		}
-		hand(first, count, func(plane int) []float32 {
+		hand(first, next-first, func(plane int) []float32 {
 			from := plane * t.rows.length * t.width
-			return band[from : from+count*t.width]
+			return band[from : from+(next-first)*t.width]
 		})
-		if !last {
-			t.carry(band)
-		}
+		t.carry(band, next-first)
 	}
 	return nil
 }
@@ -114,7 +134,7 @@ func (t tiling) evaluate(ctx context.Context, top int, evaluators []evaluator, t
 	for _, evaluate := range evaluators {
 		group.Go(func() error {
 			for k := int(next.Add(1)) - 1; k < len(tiles); k = int(next.Add(1)) - 1 {
-				values, err := evaluate(ctx, top, k*t.columns.stride())
+				values, err := evaluate(ctx, top, t.columns.start(k))
 				if err != nil {
 					return err
 				}
@@ -128,22 +148,26 @@ func (t tiling) evaluate(ctx context.Context, top int, evaluators []evaluator, t
 
 // blend adds tile k of row r to the row's band, [planes, height of a tile, width of the picture].
 func (t tiling) blend(band, tile []float32, r, k int) {
-	left := k * t.columns.stride()
+	left := t.columns.start(k)
+	across := make([]float32, min(t.width-left, t.columns.length))
+	for j := range across {
+		across[j] = t.columns.weight(k, j)
+	}
 	for i := range len(tile) / t.columns.length {
 		down := t.rows.weight(r, i%t.rows.length)
-		line, values := band[i*t.width+left:(i+1)*t.width], tile[i*t.columns.length:]
-		for j := range min(len(line), t.columns.length) {
-			line[j] += float32(float32(down*t.columns.weight(k, j)) * values[j])
+		line, values := band[i*t.width+left:], tile[i*t.columns.length:]
+		for j, share := range across {
+			line[j] += float32(float32(down*share) * values[j])
 		}
 	}
 }
 
-// carry moves the band to the next row: what overlaps it stays, the rest is empty again.
-func (t tiling) carry(band []float32) {
+// carry moves the band on by some lines: what overlaps the next row stays, the rest is empty again.
+func (t tiling) carry(band []float32, lines int) {
 	size := t.rows.length * t.width
 	for from := 0; from < len(band); from += size {
 		plane := band[from : from+size]
-		kept := copy(plane, plane[t.rows.stride()*t.width:])
+		kept := copy(plane, plane[lines*t.width:])
 		clear(plane[kept:])
 	}
 }
@@ -190,9 +214,9 @@ func (t tiling) into(planes []float32) func(first, count int, lines func(int) []
 	}
 }
 
-// seats joins the engine as often as tiles can be evaluated side by side.
+// seats joins the engine once for each tile that is evaluated side by side: a run's, and one to be made ready meanwhile.
 func (t tiling) seats(m *Model) []*Seat {
-	seats := make([]*Seat, min(t.columns.count, m.MaxRows))
+	seats := make([]*Seat, min(t.columns.count, m.MaxRows+1))
 	for i := range seats {
 		seats[i] = m.engine.Join(t.shape(m.Bundle.Channels), 1)
 	}

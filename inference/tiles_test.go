@@ -13,15 +13,15 @@ func TestCutSide(t *testing.T) {
 		n, own, step int
 		want         cut
 	}{
-		{1, 256, 1, cut{1, 64, 1}},
-		{7, 256, 4, cut{8, 64, 1}},
-		{2, 28, 4, cut{4, 7, 1}},
-		{256, 256, 1, cut{256, 64, 1}},
-		{257, 256, 1, cut{176, 64, 2}},
-		{500, 256, 8, cut{224, 64, 3}},
-		{100, 256, 0, cut{256, 64, 1}},
-		{300, 256, 0, cut{256, 64, 2}},
-		{56, 28, 4, cut{24, 7, 3}},
+		{1, 256, 1, cut{1, 1, 1, 16}},
+		{7, 256, 4, cut{8, 8, 1, 4}},
+		{2, 28, 4, cut{4, 4, 1, 4}},
+		{256, 256, 1, cut{256, 256, 1, 16}},
+		{257, 256, 1, cut{161, 257, 2, 16}},
+		{500, 256, 8, cut{216, 504, 3, 8}},
+		{100, 256, 0, cut{256, 256, 1, 16}},
+		{300, 256, 0, cut{256, 304, 2, 16}},
+		{56, 28, 4, cut{24, 56, 3, 4}},
 	} {
 		got := cutSide(c.n, c.own, c.step)
 		if got != c.want {
@@ -32,9 +32,33 @@ func TestCutSide(t *testing.T) {
 		for _, own := range []int{28, 64, 256, 500} {
 			for _, step := range []int{0, 1, 4, 8} {
 				c := cutSide(n, own, step)
-				if c.reach(c.length) < n || c.length > own || c.length < 1 || step > 0 && (own-c.length)%step != 0 {
+				if c.end < n || c.length > own || c.length < 1 || step > 0 && (own-c.length)%step != 0 {
 					t.Fatalf("%d pixels, own %d, step %d: %+v", n, own, step, c)
 				}
+				if last := c.start(c.count-1) + c.length; last != c.end {
+					t.Fatalf("%d pixels, own %d, step %d: %+v reach to %d", n, own, step, c, last)
+				}
+				for k := 1; k < c.count; k++ {
+					shared := c.start(k-1) + c.length - c.start(k)
+					if c.start(k)%c.unit != 0 || shared < min(mostOverlap, own/4)-c.unit {
+						t.Fatalf("%d pixels, own %d, step %d: tile %d of %+v begins at %d and shares %d", n, own, step, k, c, c.start(k), shared)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestTileRimsAreLeftOut: where two large tiles overlap, neither counts near its own rim.
+func TestTileRimsAreLeftOut(t *testing.T) {
+	c := cutSide(1000, 256, 8)
+	for k := 1; k < c.count; k++ {
+		for i := range 20 {
+			if w := c.weight(k, i); w != 0 {
+				t.Errorf("tile %d has the share %g in its pixel %d", k, w, i)
+			}
+			if w := c.weight(k-1, c.length-1-i); w != 0 {
+				t.Errorf("tile %d has the share %g in the pixel %d before its end", k-1, w, i)
 			}
 		}
 	}
