@@ -64,7 +64,7 @@ def noised(clean: torch.Tensor, levels: torch.Tensor) -> tuple[torch.Tensor, tor
 def loss_of(network: photo.Photo, clean: torch.Tensor) -> torch.Tensor:
     clean, noise, sigma = noised(clean, network.levels)
     error = sigma * (network.noise(clean + sigma * noise, sigma) - noise)
-    return (error.square().mean((1, 2, 3)) / sigma.flatten().clamp(max=1) ** 1.2).mean()
+    return (error.square().mean((1, 2, 3)) / sigma.flatten() ** 1.2).mean()
 
 
 @torch.no_grad()
@@ -98,6 +98,7 @@ def train(args: argparse.Namespace) -> None:
     if args.begin:
         network.load_state_dict(load_file(args.begin))
     ema, optimizer = average(network), torch.optim.AdamW(network.parameters(), lr=args.rate, weight_decay=0)
+    network.body = torch.autocast("cpu", torch.bfloat16)(network.body)  # behind the average, which copies the network
     step, spent = 0, 0.0
     if args.checkpoint.exists():
         kept = torch.load(args.checkpoint, weights_only=True)
@@ -111,11 +112,10 @@ def train(args: argparse.Namespace) -> None:
         step += 1
         for group in optimizer.param_groups:
             group["lr"] = rate(step, args)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(network, patches.batch(args.batch))
+        loss = loss_of(network, patches.batch(args.batch))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.3)
         optimizer.step()
         ema.update_parameters(network)
         losses.append(loss.item())
