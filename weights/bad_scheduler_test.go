@@ -26,6 +26,7 @@ var badSchedulers = map[string]string{
 	"scheduler-infinite-timesteps":             `shapes/scheduler/scheduler_config.json: num_train_timesteps must be an integer, not Infinity`,
 	"scheduler-interpolation":                  `shapes/scheduler/scheduler_config.json: interpolation_type "log_linear" is not served; served: linear`,
 	"scheduler-invalid-json":                   `shapes/scheduler/scheduler_config.json: line 1, column 1: invalid character 'b' looking for beginning of value`,
+	"scheduler-sde-seed":                       `shapes/scheduler/scheduler_config.json: noise_sampler_seed 5 is not served; served: null`,
 	"scheduler-lcm-scaling":                    `shapes/scheduler/scheduler_config.json: timestep_scaling 5.0 is not served; served: 10`,
 	"scheduler-learned-variance":               `shapes/scheduler/scheduler_config.json: variance_type learned_range asks for out_channels 2 with in_channels 1, but unet/config.json has 1`,
 	"scheduler-missing":                        `shapes/scheduler/scheduler_config.json: no such file or directory`,

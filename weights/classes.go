@@ -19,7 +19,7 @@ var classes = map[string]class{
 	"LMSDiscreteScheduler":            {"lms", neutral, nil},
 	"DEISMultistepScheduler":          {"deis", neutral, plainDEIS},
 	"DPMSolverMultistepScheduler":     {"dpmpp_2m", neutral, plainDPMSolver},
-	"DPMSolverSDEScheduler":           {"dpmpp_sde", latent, nil},
+	"DPMSolverSDEScheduler":           {"dpmpp_sde", latent, ownNoise},
 	"UniPCMultistepScheduler":         {"unipc", neutral, plainUniPC},
 	"LCMScheduler":                    {"lcm", distilled, plainLCM},
 	"TCDScheduler":                    {"tcd", distilled, nil},
@@ -120,6 +120,11 @@ func multistep(o *object) {
 	o.only("lower_order_final", "true")
 	o.only("use_flow_sigmas", "false")
 	o.only("use_dynamic_shifting", "false")
+}
+
+// ownNoise asks that the noise be the request's: a seed in the config would be that of diffusers' Brownian tree.
+func ownNoise(o *object, _ *Scheduler) {
+	o.only("noise_sampler_seed", "null")
 }
 
 func plainLCM(o *object, _ *Scheduler) {

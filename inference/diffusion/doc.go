@@ -1,5 +1,6 @@
 // Package diffusion holds the mathematics of sampling from a diffusion model: noise schedules, denoisers, guidance,
-// samplers and the seeded noise. It starts no goroutine, does no I/O and writes no log.
+// samplers and the seeded noise. It starts no goroutine, does no I/O and writes no log. Its two examples are the whole
+// idea: noise is added and taken away again by whoever knows it, then by whoever can guess it.
 //
 // A diffusion model knows data at every level of noise. A level is a pair (α, σ) in which a clean sample x₀ is seen as
 //

@@ -36,7 +36,7 @@ func Example() {
 
 // Numbers are drawn from N(3, 0.5²) by removing the noise from noise. The ideal denoiser of that data takes the
 // network's place.
-func ExampleSampler() {
+func Example_gaussian() {
 	schedule, err := diffusion.NewSchedule(1000, diffusion.Betas{Name: "linear", Start: 1e-4, End: 0.02})
 	if err != nil {
 		panic(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -41,13 +42,19 @@ func TestDDIMIsEuler(t *testing.T) {
 	}
 }
 
-// TestSamplersResume stops single-step deterministic samplers midway. What they know is in the state alone, so going on
+// FuzzSamplersResume stops single-step deterministic samplers anywhere. What they know is in the state alone, so going on
 // from there is the whole run, bit for bit.
-func TestSamplersResume(t *testing.T) {
-	s := linearSchedule(t)
-	for _, name := range []string{"ddim", "euler", "heun", "dpm2"} {
-		method := methodOf(t, name)
-		levels, err := method.Levels(s, trailingGrid, 12)
+func FuzzSamplersResume(f *testing.F) {
+	names, s := []string{"ddim", "euler", "heun", "dpm2"}, linearSchedule(f)
+	for i := range names {
+		for _, steps := range []uint16{2, 12, 61} {
+			f.Add(uint8(i), steps, steps/3, uint32(i))
+		}
+	}
+	f.Fuzz(func(t *testing.T, name uint8, steps, cut uint16, seed uint32) {
+		listed, count := names[int(name)%len(names)], 2+int(steps)%200
+		method, at := methodOf(t, listed), 1+int(cut)%(count-1)
+		levels, err := method.Levels(s, trailingGrid, count)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,12 +67,46 @@ func TestSamplersResume(t *testing.T) {
 			return x
 		}
 		x := make([]float32, 32)
-		diffusion.NewGenerator(1).Normal(x)
-		whole, resumed := walk(x, levels), walk(walk(x, levels[:6]), levels[5:])
+		diffusion.NewGenerator(seed).Normal(x)
+		whole, resumed := walk(x, levels), walk(walk(x, levels[:at+1]), levels[at:])
 		if !slices.Equal(whole, resumed) {
-			t.Errorf("%s: resumed %v, whole %v", name, resumed[:4], whole[:4])
+			t.Errorf("%s, resumed after %d of %d steps: %v, whole %v", listed, at, count, resumed[:4], whole[:4])
 		}
+	})
+}
+
+// FuzzTimestepsInOrder lists timesteps that fall, which every method with a free grid takes, and then exchanges or repeats
+// two of them, which none does.
+func FuzzTimestepsInOrder(f *testing.F) {
+	s := linearSchedule(f)
+	for i := range uint8(4) {
+		f.Add(i, 3*i, uint32(i), i%2 == 0)
 	}
+	f.Fuzz(func(t *testing.T, length, place uint8, seed uint32, repeat bool) {
+		random := rand.New(rand.NewPCG(uint64(seed), 0))
+		list := random.Perm(s.Len())[:2+int(length)%60]
+		slices.SortFunc(list, func(a, b int) int { return b - a })
+		grid := trailingGrid
+		for _, at := range list {
+			grid.Timesteps = append(grid.Timesteps, float64(at))
+		}
+		i := int(place) % (len(list) - 1)
+		for _, name := range []string{"ddim", "euler", "dpmpp_2m", "dpmpp_sde"} {
+			if _, err := methodOf(t, name).Levels(s, grid, len(list)); err != nil {
+				t.Fatalf("%s refuses %v: %v", name, list, err)
+			}
+		}
+		if repeat {
+			grid.Timesteps[i+1] = grid.Timesteps[i]
+		} else {
+			grid.Timesteps[i], grid.Timesteps[i+1] = grid.Timesteps[i+1], grid.Timesteps[i]
+		}
+		for _, name := range diffusion.Methods() {
+			if _, err := methodOf(t, name).Levels(s, grid, len(list)); err == nil {
+				t.Errorf("%s takes %v", name, grid.Timesteps)
+			}
+		}
+	})
 }
 
 // callsOf is how often a run that ends at clean data evaluates the network.
@@ -161,6 +202,9 @@ func FuzzSamplersStayFinite(f *testing.F) {
 			Spacing: diffusion.Spacings[int(spacing)%len(diffusion.Spacings)], AlphaToOne: first, SigmaMin: !first,
 		}
 		count := int(steps) % 1002
+		if grid.Spacing == "leading" {
+			grid.Offset = min(int(seed%3), s.Len()-1)
+		}
 		g := diffusion.NewGenerator(seed)
 		var levels []diffusion.Level
 		var err error
@@ -186,7 +230,10 @@ func FuzzSamplersStayFinite(f *testing.F) {
 		}
 		x := make([]float32, 4)
 		g.Normal(x)
-		run := diffusion.Run{Levels: levels, Schedule: s.Finite(), Eta: method.DefaultEta, Noise: g.Normal}
+		run := diffusion.Run{Levels: levels, Schedule: s.Finite(), Noise: g.Normal}
+		if method.Eta {
+			run.Eta = float64(seed%5) / 4
+		}
 		if err := method.Sample(t.Context(), diffusion.Prediction("sample", wavy), x, run); err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,8 @@ IN_SIGMA_SPACE = (
     d.KDPM2AncestralDiscreteScheduler,
     d.LMSDiscreteScheduler,
 )
+# These two round a state near 150 in float32 at every step, which adds up to more than 1e-5 of its own scale.
+IN_FLOAT64 = (d.KDPM2AncestralDiscreteScheduler, d.LMSDiscreteScheduler)
 EPSILON, WITH_V, ALL = ("epsilon",), ("epsilon", "v_prediction"), ("epsilon", "v_prediction", "sample")
 
 
@@ -143,7 +145,7 @@ def is_right(scheduler) -> bool:
 
 def diffusers_states(scheduler, predict, x: torch.Tensor, path, **arguments):
     """The scheduler's own steps; where its last one is wrong, as DDPM's can be, its x̂_0 is the data."""
-    x = x * scheduler.init_noise_sigma
+    x = (x.double() if isinstance(scheduler, IN_FLOAT64) else x) * scheduler.init_noise_sigma
     right, last, done = is_right(scheduler), len(scheduler.timesteps) - 1, 0
     arguments = {k: v for k, v in arguments.items() if k in inspect.signature(scheduler.step).parameters}
     prediction = scheduler.config.get("prediction_type", "v_prediction")  # IPNDM has no choice
@@ -157,7 +159,7 @@ def diffusers_states(scheduler, predict, x: torch.Tensor, path, **arguments):
         begun = isinstance(scheduler, d.PNDMScheduler) and call == 0
         if call == last or getattr(scheduler, "state_in_first_order", not begun):
             done += 1
-            yield x * path[done][0] if isinstance(scheduler, IN_SIGMA_SPACE) else x
+            yield (x * path[done][0] if isinstance(scheduler, IN_SIGMA_SPACE) else x).float()
 
 
 def ddim_states(scheduler, predict, x: torch.Tensor, path, generator, eta: float, use_clipped_model_output: bool):

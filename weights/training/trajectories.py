@@ -133,10 +133,9 @@ def analytic() -> dict:
         follow = {"eta": eta, "use_clipped_model_output": wanted.get("consistent", False)}
         predict = exact(wanted.get("deviation", DEVIATION))
         drawn = draw(wanted["sampler"], config_of(wanted), predict, (1, 1, 4, 4), [seed], count, **follow)
-        shown = sorted({1, 2, steps // 2, steps})
-        found = {"source": SAMPLERS[wanted["sampler"]].source, "seed": seed, "final": final(drawn), "shown": shown}
+        found = {"source": SAMPLERS[wanted["sampler"]].source, "seed": seed, "final": final(drawn)}
         drawn |= {key: floats(drawn[key]) for key in ("timesteps", "alphas", "sigmas")}
-        drawn["states"] = [floats(drawn["states"][n - 1]) for n in shown]
+        drawn["states"] = [floats(state) for state in drawn["states"]]
         # What is zero goes without saying.
         said = (wanted | found | drawn).items()
         cases.append({key: value for key, value in said if value != 0 or key == "diffusers"})
@@ -178,7 +177,7 @@ def guided(network: UNet2DModel, labels: list[int], null: int, scale: float):
 
     @torch.no_grad()
     def predict(x, t, at):
-        t = t.float().expand(len(labels))
+        x, t = x.float(), t.float().expand(len(labels))
         wanted = network(x, t, class_labels=torch.tensor(labels)).sample
         neutral = network(x, t, class_labels=torch.full((len(labels),), null)).sample
         noise = (neutral + scale * (wanted - neutral)).double()
