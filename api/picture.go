@@ -5,6 +5,7 @@ import (
 	"math"
 	"mime"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +67,9 @@ func (s *Server) noise(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// large is the pixels from which on what a picture leaves behind is worth clearing away at once.
+const large = 1 << 22
+
 // change reads the picture of a request, has it changed and answers with what it became.
 func (s *Server) change(w http.ResponseWriter, r *http.Request, task string, faults []fault,
 	apply func(*inference.Picture) (*inference.Changed, error)) error {
@@ -83,6 +87,9 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, task string, fau
 	picture, err := inference.ReadPicture(file, s.pipeline.Limits.Pixels)
 	if err != nil {
 		return err
+	}
+	if picture.Width*picture.Height > large {
+		runtime.GC() // the file and its decoded image, which would else be cleared away once as much again had come
 	}
 	changed, err := apply(picture)
 	if err != nil {

@@ -213,13 +213,13 @@ func TestPredictionTypes(t *testing.T) {
 // samplers with timesteps of their own cannot begin at.
 func TestEverySamplerServes(t *testing.T) {
 	p := serve(t, inferencetest.Bundle("ten", 8), inferencetest.NewGaussian(t))
-	picture := grey(t, 8, 8, 128)
 	for _, name := range diffusion.Methods() {
 		result := generate(t, p, Request{Sampler: ptr(name), Labels: []string{"5"}, Steps: ptr(12), Seed: ptr(uint32(1))})
 		if mean := average(result.Images[0].Tensor); !(math.Abs(mean-0.5) < 0.2) {
 			t.Errorf("%s draws a 5 with mean %g", name, mean)
 		}
-		changed, err := p.Denoise(t.Context(), DenoiseRequest{Sampler: ptr(name), Steps: ptr(5), Sigma: ptr(40.0)}, picture)
+		req := DenoiseRequest{Sampler: ptr(name), Steps: ptr(5), Sigma: ptr(40.0), Seed: ptr(uint32(1))}
+		changed, err := p.Denoise(t.Context(), req, grey(t, 8, 8, 128))
 		_, method, _ := diffusion.MethodOf(name)
 		if (err != nil) != method.FixedGrid {
 			t.Errorf("%s: error %v", name, err)

@@ -1,9 +1,14 @@
 package inference
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +109,28 @@ func TestDenoiseAnySize(t *testing.T) {
 	}
 }
 
+// TestTilesAreRows: the tiles of a picture share runs of the network, and once the client has gone none is begun.
+func TestTilesAreRows(t *testing.T) {
+	for _, steps := range []int{1, 5} {
+		ctx, hangUp := context.WithCancel(t.Context())
+		network, runs := inferencetest.NewGaussian(t), 0
+		p := serve(t, inferencetest.Bundle("ten", 8), network)
+		network.Before = func(int) error {
+			if runs++; runs == 3 {
+				hangUp()
+			}
+			return nil
+		}
+		_, err := p.Denoise(ctx, DenoiseRequest{Sigma: ptr(40.0), Steps: &steps}, grey(t, 40, 100, 128))
+		if !errors.Is(err, context.Canceled) || runs > 4 {
+			t.Errorf("%d steps: %d runs, error %v", steps, runs, err)
+		}
+		if most := network.MostRows(); most < 2 {
+			t.Errorf("%d steps: a run had %d rows at most", steps, most)
+		}
+	}
+}
+
 // TestDenoiseOnceIsASampler holds the estimate in one step against every sampler's own single step.
 func TestDenoiseOnceIsASampler(t *testing.T) {
 	b := inferencetest.Bundle("ten", 8)
@@ -193,6 +220,34 @@ func TestEstimateSigma(t *testing.T) {
 	for _, sigma := range []float64{5, 15, 25, 50} {
 		if got := EstimateSigma(noisy(flat, sigma, 2)); math.Abs(got/sigma-1) > 0.1 {
 			t.Errorf("σ = %g is estimated as %.1f", sigma, got)
+		}
+	}
+}
+
+// TestEstimateSigmaOfJPEG: the format halves the resolution of colour and leaves it hardly any noise, and takes some of the
+// brightness's too.
+func TestEstimateSigmaOfJPEG(t *testing.T) {
+	for _, sigma := range []float64{15, 25, 50} {
+		p := &Picture{Width: 128, Height: 128, Channels: 3, Colours: make([]float32, 3*128*128), colour: true}
+		for i := range p.Colours {
+			p.Colours[i] = float32(0.5 + 0.2*math.Sin(float64(i%128)/9))
+		}
+		clean := slices.Clone(p.Colours)
+		var file bytes.Buffer
+		if err := jpeg.Encode(&file, raster{noisy(p, sigma, 2)}, &jpeg.Options{Quality: 95}); err != nil {
+			t.Fatal(err)
+		}
+		sent, err := ReadPicture(file.Bytes(), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		squares := 0.0
+		for i, v := range sent.Colours {
+			squares += float64(v-clean[i]) * float64(v-clean[i])
+		}
+		left := 255 * math.Sqrt(squares/float64(len(clean)))
+		if got := EstimateSigma(sent); math.Abs(got/left-1) > 0.25 {
+			t.Errorf("of noise of %g JPEG has left %.2f, which is estimated as %.2f", sigma, left, got)
 		}
 	}
 }

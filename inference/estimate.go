@@ -21,16 +21,22 @@ const (
 // too, which the noise's scatter around its variance makes it.
 //
 // A file's range clips the noise where a picture is nearly black or white, so the variance found is less than it was, by
-// as much as the patches' means tell: see unclipped.
+// as much as the patches' means tell: see unclipped. Each channel is judged alone, and their variances' mean counts: JPEG and
+// WebP leave colour hardly any noise, and the flattest of all directions would be the colours'.
 //
 // A picture too small for the statistics is judged by its finest details, see detailSigma.
 func EstimateSigma(picture *Picture) float64 {
-	patches := patchesOf(picture)
-	sigma, ok := flattest(patches)
-	if !ok {
-		return detailSigma(picture)
+	variance := 0.0
+	for channel := range picture.Channels {
+		patches := patchesOf(picture, channel)
+		sigma, ok := flattest(patches)
+		if !ok {
+			return detailSigma(picture)
+		}
+		sigma = unclipped(sigma, patches)
+		variance += sigma * sigma / float64(picture.Channels)
 	}
-	return maxSigma * unclipped(sigma, patches)
+	return maxSigma * math.Sqrt(variance)
 }
 
 // flattest is the noise's standard deviation by the eigenvalues of the covariance of patches. It is not ok where they are
@@ -63,9 +69,7 @@ func unclipped(found float64, patches *mat.Dense) float64 {
 	rows, _ := patches.Dims()
 	var means []float64
 	for i := range rows {
-		for channel := range slices.Chunk(patches.RawRowView(i), patchSide*patchSide) {
-			means = append(means, stat.Mean(channel, nil))
-		}
+		means = append(means, stat.Mean(patches.RawRowView(i), nil))
 	}
 	low, high := found, min(3*found, 1)
 	for range 16 {
@@ -107,10 +111,10 @@ func clippedVariance(means []float64, sigma float64) float64 {
 	return sum / float64(len(means))
 }
 
-// patchesOf has a patch of all channels in each row, spread evenly over the picture.
-func patchesOf(p *Picture) *mat.Dense {
+// patchesOf has a patch of one channel in each row, spread evenly over the picture.
+func patchesOf(p *Picture, channel int) *mat.Dense {
+	const size = patchSide * patchSide
 	down, across := p.Height-patchSide+1, p.Width-patchSide+1
-	size := p.Channels * patchSide * patchSide
 	if down < 1 || across < 1 {
 		return mat.NewDense(1, size, nil)
 	}
@@ -121,11 +125,9 @@ func patchesOf(p *Picture) *mat.Dense {
 	var values []float64
 	for top := 0; top < down; top += stride {
 		for left := 0; left < across; left += stride {
-			for c := range p.Channels {
-				for y := top; y < top+patchSide; y++ {
-					for _, v := range p.Colours[(c*p.Height+y)*p.Width+left:][:patchSide] {
-						values = append(values, float64(v))
-					}
+			for y := top; y < top+patchSide; y++ {
+				for _, v := range p.Colours[(channel*p.Height+y)*p.Width+left:][:patchSide] {
+					values = append(values, float64(v))
 				}
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"image"
 	"io"
+	"slices"
 )
 
 // metadata is what a file says of its pixels beside them, as far as an answer can say it too.
@@ -53,7 +54,7 @@ func (m *metadata) readPNG(file []byte) {
 // readJPEG walks the segments before the picture. A profile may be cut into several, each with its number and theirs.
 func (m *metadata) readJPEG(file []byte) {
 	const exif, icc = "Exif\x00\x00", "ICC_PROFILE\x00"
-	var profile []byte
+	var parts [256][]byte // of the profile, by their numbers
 	for rest := file[2:]; len(rest) >= 4 && rest[0] == 0xff; {
 		if rest[1] == 0xff { // fill
 			rest = rest[1:]
@@ -68,11 +69,11 @@ func (m *metadata) readJPEG(file []byte) {
 		case rest[1] == 0xe1 && bytes.HasPrefix(data, []byte(exif)):
 			m.orientation = orientation(data[len(exif):])
 		case rest[1] == 0xe2 && bytes.HasPrefix(data, []byte(icc)) && len(data) > len(icc)+2:
-			profile = append(profile, data[len(icc)+2:]...)
+			parts[data[len(icc)]] = data[len(icc)+2:]
 		}
 		rest = rest[2+length:]
 	}
-	m.take(profile)
+	m.take(slices.Concat(parts[:]...))
 }
 
 func (m *metadata) readWebP(file []byte) {

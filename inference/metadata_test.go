@@ -107,6 +107,28 @@ func withSegments(file []byte, kind byte, segments ...[]byte) []byte {
 	return append(out, file[2:]...)
 }
 
+// TestOrientationOfJPEG: the tag of a JPEG, which has it in a segment of its own, turns it too.
+func TestOrientationOfJPEG(t *testing.T) {
+	lying := image.NewGray(image.Rect(0, 0, 32, 16))
+	for i := range lying.Pix {
+		if i%32 < 16 { // white on its left
+			lying.Pix[i] = 255
+		}
+	}
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, lying, nil); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ReadPicture(withSegments(file.Bytes(), 0xe1, append([]byte("Exif\x00\x00"), turned(binary.BigEndian, 6)...)), 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, bottom := p.Colours[2*16+8], p.Colours[29*16+8]
+	if p.Width != 16 || p.Height != 32 || top < 0.9 || bottom > 0.1 {
+		t.Errorf("%d×%d pixels, %g above and %g below", p.Height, p.Width, top, bottom)
+	}
+}
+
 // TestProfileIsCopied sends pictures with an ICC profile: the answer has the same, if it goes with the answer's colours.
 func TestProfileIsCopied(t *testing.T) {
 	var colour, grey bytes.Buffer
@@ -119,7 +141,8 @@ func TestProfileIsCopied(t *testing.T) {
 	}
 	inJPEG := func(file []byte, p []byte) []byte {
 		head := "ICC_PROFILE\x00"
-		return withSegments(file, 0xe2, append([]byte(head+"\x01\x02"), p[:40_000]...), append([]byte(head+"\x02\x02"), p[40_000:]...))
+		// The numbers say how the two belong together, not their order in the file.
+		return withSegments(file, 0xe2, append([]byte(head+"\x02\x02"), p[40_000:]...), append([]byte(head+"\x01\x02"), p[:40_000]...))
 	}
 	var m metadata
 	m.take(profile("RGB "))

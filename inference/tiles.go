@@ -2,6 +2,7 @@ package inference
 
 import (
 	"context"
+	"image"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -25,12 +26,14 @@ const (
 // cutSide divides n pixels for a network whose own size is own and that takes sizes which differ from it by multiples of
 // step; 0 is none. No tile is longer than own.
 func cutSide(n, own, step int) cut {
-	c := cut{length: own, count: 1, unit: step}
+	c := cut{length: own, count: 1, unit: max(step, 1)}
 	if step < 2 && own%grid == 0 {
 		c.unit = grid
 	}
-	c.unit = max(c.unit, 1)
-	overlap := min(mostOverlap, own/4)
+	overlap := min(mostOverlap, max(own/4, min(2*step, own/2)))
+	for c.unit > 1 && c.unit > overlap/2 { // or rounding to it would leave gaps
+		c.unit /= 2
+	}
 	if n > own {
 		c.count = (n - overlap + own - overlap - 1) / (own - overlap)
 	}
@@ -104,37 +107,83 @@ func (t tiling) shape(channels int) [3]int { return [3]int{channels, t.rows.leng
 // The tile may reach beyond the picture. The slice is the evaluator's own and holds until its next call.
 type evaluator func(ctx context.Context, top, left int) ([]float32, error)
 
-// sweep evaluates the tiles row by row, each at one of the evaluators, and hands over the blended lines of each plane, count
-// of them from first on, top to bottom. They are lent. Lines that were handed over are not asked for again, so a picture
-// can be written over.
-func (t tiling) sweep(ctx context.Context, planes int, evaluators []evaluator, hand func(first, count int, lines func(plane int) []float32)) error {
-	tiles := make([][]float32, t.columns.count)
-	band := make([]float32, planes*t.rows.length*t.width)
-	for r := range t.rows.count {
-		first, next := t.rows.start(r), min(t.rows.start(r+1), t.height)
-		if err := t.evaluate(ctx, first, evaluators, tiles); err != nil {
+// sweep evaluates the tiles, each at one of the evaluators, across the picture's shorter side and then on along the longer
+// one, and hands over the parts of the picture that are finished, one behind the other: of each plane and line in the part,
+// the values from its first column to its last. They are lent. A part that was handed over is not asked for again, so a
+// picture can be written over.
+func (t tiling) sweep(ctx context.Context, planes int, evaluators []evaluator, hand func(part image.Rectangle, line func(plane, y int) []float32)) error {
+	wide := t.width > t.height
+	along, side, size := t.rows, t.columns, image.Pt(t.width, t.rows.length)
+	if wide {
+		along, side, size = t.columns, t.rows, image.Pt(t.columns.length, t.height)
+	}
+	tiles := make([][]float32, side.count)
+	b := band{size: size, values: make([]float32, planes*size.X*size.Y)}
+	for i := range along.count {
+		places := make([]place, side.count)
+		for j := range places {
+			places[j] = place{i, j}
+			if wide {
+				places[j] = place{j, i}
+			}
+		}
+		if err := t.evaluate(ctx, places, evaluators, tiles); err != nil {
 			return err
 		}
-		for k, tile := range tiles {
-			t.blend(band, tile, r, k)
+		for j, tile := range tiles {
+			t.blend(b, tile, places[j])
 		}
-		hand(first, next-first, func(plane int) []float32 {
-			from := plane * t.rows.length * t.width
-			return band[from : from+(next-first)*t.width]
+		first, next := along.start(i), along.start(i+1)
+		part := image.Rect(0, first, t.width, min(next, t.height))
+		shift := image.Pt(0, next-first)
+		if wide {
+			part = image.Rect(first, 0, min(next, t.width), t.height)
+			shift = image.Pt(next-first, 0)
+		}
+		hand(part, func(plane, y int) []float32 {
+			return b.line(plane, y-b.origin.Y)[part.Min.X-b.origin.X : part.Max.X-b.origin.X]
 		})
-		t.carry(band, next-first)
+		b.move(shift)
 	}
 	return nil
 }
 
-// evaluate fills tiles with the values of a row of them.
-func (t tiling) evaluate(ctx context.Context, top int, evaluators []evaluator, tiles [][]float32) error {
+// A place is a tile's, by its row and column.
+type place struct{ row, column int }
+
+// A band is the part of a picture on which tiles are being blended, [planes, height, width].
+type band struct {
+	origin, size image.Point
+	values       []float32
+}
+
+func (b *band) line(plane, y int) []float32 {
+	return b.values[(plane*b.size.Y+y)*b.size.X:][:b.size.X]
+}
+
+// move takes the band on: what it still covers stays, the rest is empty again.
+func (b *band) move(by image.Point) {
+	b.origin = b.origin.Add(by)
+	for plane := range len(b.values) / (b.size.X * b.size.Y) {
+		for y := range b.size.Y {
+			line := b.line(plane, y)
+			kept := 0
+			if y+by.Y < b.size.Y {
+				kept = copy(line, b.line(plane, y+by.Y)[min(by.X, b.size.X):])
+			}
+			clear(line[kept:])
+		}
+	}
+}
+
+// evaluate fills tiles with the values at the places.
+func (t tiling) evaluate(ctx context.Context, places []place, evaluators []evaluator, tiles [][]float32) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for _, evaluate := range evaluators {
 		group.Go(func() error {
 			for k := int(next.Add(1)) - 1; k < len(tiles); k = int(next.Add(1)) - 1 {
-				values, err := evaluate(ctx, top, t.columns.start(k))
+				values, err := evaluate(ctx, t.rows.start(places[k].row), t.columns.start(places[k].column))
 				if err != nil {
 					return err
 				}
@@ -146,29 +195,23 @@ func (t tiling) evaluate(ctx context.Context, top int, evaluators []evaluator, t
 	return group.Wait()
 }
 
-// blend adds tile k of row r to the row's band, [planes, height of a tile, width of the picture].
-func (t tiling) blend(band, tile []float32, r, k int) {
-	left := t.columns.start(k)
-	across := make([]float32, min(t.width-left, t.columns.length))
+// blend adds a tile's share to the band.
+func (t tiling) blend(b band, tile []float32, at place) {
+	top, left := t.rows.start(at.row)-b.origin.Y, t.columns.start(at.column)-b.origin.X
+	across := make([]float32, min(b.size.X-left, t.columns.length))
 	for j := range across {
-		across[j] = t.columns.weight(k, j)
+		across[j] = t.columns.weight(at.column, j)
 	}
 	for i := range len(tile) / t.columns.length {
-		down := t.rows.weight(r, i%t.rows.length)
-		line, values := band[i*t.width+left:], tile[i*t.columns.length:]
+		plane, y := i/t.rows.length, i%t.rows.length
+		if top+y >= b.size.Y {
+			continue // beyond the picture
+		}
+		down := t.rows.weight(at.row, y)
+		line, values := b.line(plane, top+y)[left:], tile[i*t.columns.length:]
 		for j, share := range across {
 			line[j] += float32(float32(down*share) * values[j])
 		}
-	}
-}
-
-// carry moves the band on by some lines: what overlaps the next row stays, the rest is empty again.
-func (t tiling) carry(band []float32, lines int) {
-	size := t.rows.length * t.width
-	for from := 0; from < len(band); from += size {
-		plane := band[from : from+size]
-		kept := copy(plane, plane[lines*t.width:])
-		clear(plane[kept:])
 	}
 }
 
@@ -205,11 +248,13 @@ func (t tiling) predictor(m *Model, seats []*Seat) diffusion.Predictor {
 	}
 }
 
-// into takes over the lines that a sweep hands over.
-func (t tiling) into(planes []float32) func(first, count int, lines func(int) []float32) {
-	return func(first, _ int, lines func(int) []float32) {
+// into takes over the parts that a sweep hands over.
+func (t tiling) into(planes []float32) func(image.Rectangle, func(plane, y int) []float32) {
+	return func(part image.Rectangle, line func(plane, y int) []float32) {
 		for plane := range len(planes) / (t.height * t.width) {
-			copy(planes[(plane*t.height+first)*t.width:], lines(plane))
+			for y := part.Min.Y; y < part.Max.Y; y++ {
+				copy(planes[(plane*t.height+y)*t.width+part.Min.X:], line(plane, y))
+			}
 		}
 	}
 }

@@ -3,7 +3,9 @@ package inference
 import (
 	"context"
 	"fmt"
+	"image"
 	"math"
+	"runtime"
 	"testing"
 )
 
@@ -29,8 +31,8 @@ func TestCutSide(t *testing.T) {
 		}
 	}
 	for n := 1; n < 2000; n += 13 {
-		for _, own := range []int{28, 64, 256, 500} {
-			for _, step := range []int{0, 1, 4, 8} {
+		for _, own := range []int{1, 5, 28, 40, 64, 256, 500} {
+			for _, step := range []int{0, 1, 4, 8, 64} {
 				c := cutSide(n, own, step)
 				if c.end < n || c.length > own || c.length < 1 || step > 0 && (own-c.length)%step != 0 {
 					t.Fatalf("%d pixels, own %d, step %d: %+v", n, own, step, c)
@@ -40,7 +42,7 @@ func TestCutSide(t *testing.T) {
 				}
 				for k := 1; k < c.count; k++ {
 					shared := c.start(k-1) + c.length - c.start(k)
-					if c.start(k)%c.unit != 0 || shared < min(mostOverlap, own/4)-c.unit {
+					if c.start(k)%c.unit != 0 || own >= 28 && shared < 1 || own >= 256 && shared < mostOverlap-c.unit {
 						t.Fatalf("%d pixels, own %d, step %d: tile %d of %+v begins at %d and shares %d", n, own, step, k, c, c.start(k), shared)
 					}
 				}
@@ -64,9 +66,26 @@ func TestTileRimsAreLeftOut(t *testing.T) {
 	}
 }
 
+// TestThinPictures: a line of a million pixels takes no more memory than its tiles.
+func TestThinPictures(t *testing.T) {
+	const long, most = 1_000_000, 64 << 20
+	for _, size := range [][2]int{{1, long}, {long, 1}} {
+		tiles := tiling{size[0], size[1], cutSide(size[0], 256, 8), cutSide(size[1], 256, 8)}
+		tile := make([]float32, tiles.rows.length*tiles.columns.length)
+		nothing := func(context.Context, int, int) ([]float32, error) { return tile, nil }
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := tiles.sweep(t.Context(), 1, []evaluator{nothing}, func(image.Rectangle, func(int, int) []float32) {})
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; err != nil || took > most {
+			t.Errorf("%v took %d bytes, allowed: %d; error %v", size, took, most, err)
+		}
+	}
+}
+
 // TestTilesAddUp evaluates functions of single pixels tile by tile: blending must not change them.
 func TestTilesAddUp(t *testing.T) {
-	for _, size := range [][2]int{{1, 1}, {7, 13}, {64, 64}, {65, 64}, {130, 301}} {
+	for _, size := range [][2]int{{1, 1}, {7, 13}, {64, 64}, {65, 64}, {130, 301}, {301, 130}, {1, 500}} {
 		for _, workers := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%v by %d", size, workers), func(t *testing.T) {
 				tiles := tiling{size[0], size[1], cutSide(size[0], 64, 4), cutSide(size[1], 64, 4)}
@@ -85,18 +104,15 @@ func TestTilesAddUp(t *testing.T) {
 						return tile, nil
 					})
 				}
-				got, next := make([]float32, len(picture)), 0
-				err := tiles.sweep(t.Context(), 2, evaluators, func(first, count int, lines func(int) []float32) {
-					if first != next {
-						t.Errorf("lines from %d on, after %d", first, next)
-					}
-					next = first + count
-					for plane := range 2 {
-						copy(got[(plane*size[0]+first)*size[1]:], lines(plane))
-					}
+				got := make([]float32, len(picture))
+				finished := 0
+				into := tiles.into(got)
+				err := tiles.sweep(t.Context(), 2, evaluators, func(part image.Rectangle, line func(int, int) []float32) {
+					finished += part.Dx() * part.Dy()
+					into(part, line)
 				})
-				if err != nil || next != size[0] {
-					t.Fatalf("%d lines: %v", next, err)
+				if err != nil || finished != size[0]*size[1] {
+					t.Fatalf("%d pixels: %v", finished, err)
 				}
 				for i, v := range got {
 					if diff := math.Abs(float64(v - (3*picture[i] + 1))); diff > 1e-6 {

@@ -57,7 +57,7 @@ func (c denoiseCommand) Run(ctx context.Context, s streams) error {
 	return errors.Join(failed...)
 }
 
-// targets are the files to write. Two images never become one.
+// targets are the files to write. Two images never become one, and none is written over an image that is read.
 func (c denoiseCommand) targets() ([]string, error) {
 	if c.OutDir == "" {
 		if len(c.In) > 1 {
@@ -68,16 +68,29 @@ func (c denoiseCommand) targets() ([]string, error) {
 	if err := os.MkdirAll(c.OutDir, 0o777); err != nil {
 		return nil, err
 	}
+	folder, err := filepath.Abs(c.OutDir)
+	if err != nil {
+		return nil, err
+	}
 	var targets []string
-	from := map[string]string{}
+	from := map[string]string{} // by the target's name
 	for _, in := range c.In {
 		base := filepath.Base(in)
-		target := filepath.Join(c.OutDir, strings.TrimSuffix(base, filepath.Ext(base))+".png")
-		if other, taken := from[target]; taken {
-			return nil, fmt.Errorf("%s and %s would both become %s", other, in, target)
+		name := strings.TrimSuffix(base, filepath.Ext(base)) + ".png"
+		if other, taken := from[name]; taken {
+			return nil, fmt.Errorf("%s and %s would both become %s", other, in, filepath.Join(c.OutDir, name))
 		}
-		from[target] = in
-		targets = append(targets, target)
+		from[name] = in
+		targets = append(targets, filepath.Join(c.OutDir, name))
+	}
+	for _, in := range c.In {
+		place, err := filepath.Abs(in)
+		if err != nil {
+			return nil, err
+		}
+		if other, taken := from[filepath.Base(place)]; taken && filepath.Dir(place) == folder {
+			return nil, fmt.Errorf("what %s becomes would be written over %s; give another --out-dir", other, in)
+		}
 	}
 	return targets, nil
 }

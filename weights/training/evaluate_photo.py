@@ -12,7 +12,6 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-import bm3d
 import numpy as np
 import onnxruntime
 import png
@@ -100,6 +99,8 @@ def methods(args: argparse.Namespace, taken: dict[float, list[float]]) -> dict:
         found["service, 8 bits"] = lambda noisy, sigma: upload(args.url, noisy, sigma, 8)[0]
         found["service, 8 bits, σ estimated"] = blind
     if args.bm3d:
+        import bm3d
+
         found["bm3d"] = lambda noisy, sigma: bm3d.bm3d_rgb(noisy, sigma / 255)
     return found
 
