@@ -15,6 +15,7 @@ FROM debian:12.12-slim
 COPY --from=onnxruntime /out/ /usr/lib/denoised/
 COPY --from=build /out/denoised /usr/bin/denoised
 COPY weights/digits/ /weights/digits/
+COPY weights/photo/ /weights/photo/
 ENV ORT_DISABLE_TELEMETRY=1 \
     DENOISED_ONNXRUNTIME=/usr/lib/denoised/libonnxruntime.so.1 \
     DENOISED_LISTEN=:8080 \

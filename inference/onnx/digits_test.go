@@ -18,16 +18,19 @@ import (
 	"denoised/weights"
 )
 
-// openDigits loads the trained network that ships.
-func openDigits(t testing.TB, threads int) (*weights.Bundle, *onnx.Session) {
+// open loads a trained network that ships.
+func open(t testing.TB, name string, threads int) (*weights.Bundle, *onnx.Session) {
 	t.Helper()
-	bundle, err := weights.Open("../../weights/digits")
+	bundle, err := weights.Open("../../weights/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := bundle.Graph
-	session, err := onnx.Open(onnx.Graph{Path: g.Path, Sample: g.Sample.Name, Timestep: g.Timestep.Name, Label: g.Label.Name,
-		Output: g.Output.Name}, onnx.CPU, threads)
+	graph := onnx.Graph{Path: g.Path, Sample: g.Sample.Name, Timestep: g.Timestep.Name, Output: g.Output.Name}
+	if g.Label != nil {
+		graph.Label = g.Label.Name
+	}
+	session, err := onnx.Open(graph, onnx.CPU, threads)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +84,7 @@ func TestDigitsAreDiffusers(t *testing.T) {
 }
 
 func (c drawing) draw(t *testing.T) {
-	bundle, session := openDigits(t, 1)
+	bundle, session := open(t, "digits", 1)
 	model, err := inference.NewModel(bundle, session, 8, inference.Unobserved{})
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +146,7 @@ func difference(t *testing.T, x []float32, encoded string) (worst float64) {
 func TestDigitsKeepTheirBits(t *testing.T) {
 	var alone []float32
 	for _, threads := range []int{1, 2, 4} {
-		_, session := openDigits(t, threads)
+		_, session := open(t, "digits", threads)
 		for _, rows := range []int{1, 2, 3, 5, 8, 16, 32} {
 			for _, place := range []int{0, rows / 2, rows - 1} {
 				out := predictAt(t, session, rows, place)
@@ -179,7 +182,7 @@ func predictAt(t *testing.T, session *onnx.Session, rows, place int) []float32 {
 // TestDigitsAmongStrangers is the first promise on the network that ships: a request draws the same bytes alone and
 // among thirty others with other samplers, labels and step counts.
 func TestDigitsAmongStrangers(t *testing.T) {
-	bundle, session := openDigits(t, 2)
+	bundle, session := open(t, "digits", 2)
 	model, err := inference.NewModel(bundle, session, 8, inference.Unobserved{})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +220,7 @@ func BenchmarkRow(b *testing.B) {
 	for _, threads := range []int{1, 2} {
 		for _, rows := range []int{1, 2, 8} {
 			b.Run(fmt.Sprintf("threads=%d/rows=%d", threads, rows), func(b *testing.B) {
-				_, session := openDigits(b, threads)
+				_, session := open(b, "digits", threads)
 				x, out := make([]float32, rows*side*side), make([]float32, rows*side*side)
 				diffusion.NewGenerator(1).Normal(x)
 				t, labels := make([]float32, rows), make([]int64, rows)
