@@ -21,22 +21,35 @@ const (
 // too, which the noise's scatter around its variance makes it.
 //
 // A file's range clips the noise where a picture is nearly black or white, so the variance found is less than it was, by
-// as much as the patches' means tell: see unclipped. Each channel is judged alone, and their variances' mean counts: JPEG and
-// WebP leave colour hardly any noise, and the flattest of all directions would be the colours'.
+// as much as the patches' means tell: see unclipped.
+//
+// Patches of all channels together tell noise from texture best. But JPEG and WebP leave colour hardly any noise, and the
+// flattest directions are then the colours': where the channels, each judged alone, have twice as much, theirs counts.
 //
 // A picture too small for the statistics is judged by its finest details, see detailSigma.
 func EstimateSigma(picture *Picture) float64 {
 	variance := 0.0
 	for channel := range picture.Channels {
-		patches := patchesOf(picture, channel)
-		sigma, ok := flattest(patches)
+		sigma, ok := noiseOf(patchesOf(picture, channel, channel+1))
 		if !ok {
 			return detailSigma(picture)
 		}
-		sigma = unclipped(sigma, patches)
 		variance += sigma * sigma / float64(picture.Channels)
 	}
-	return maxSigma * math.Sqrt(variance)
+	alone := math.Sqrt(variance)
+	if together, ok := noiseOf(patchesOf(picture, 0, picture.Channels)); ok && 2*together >= alone {
+		return maxSigma * together
+	}
+	return maxSigma * alone
+}
+
+// noiseOf is the standard deviation of the noise in patches. It is not ok where they are too few.
+func noiseOf(patches *mat.Dense) (sigma float64, ok bool) {
+	sigma, ok = flattest(patches)
+	if !ok {
+		return 0, false
+	}
+	return unclipped(sigma, patches), true
 }
 
 // flattest is the noise's standard deviation by the eigenvalues of the covariance of patches. It is not ok where they are
@@ -69,7 +82,9 @@ func unclipped(found float64, patches *mat.Dense) float64 {
 	rows, _ := patches.Dims()
 	var means []float64
 	for i := range rows {
-		means = append(means, stat.Mean(patches.RawRowView(i), nil))
+		for channel := range slices.Chunk(patches.RawRowView(i), patchSide*patchSide) {
+			means = append(means, stat.Mean(channel, nil))
+		}
 	}
 	low, high := found, min(3*found, 1)
 	for range 16 {
@@ -111,9 +126,9 @@ func clippedVariance(means []float64, sigma float64) float64 {
 	return sum / float64(len(means))
 }
 
-// patchesOf has a patch of one channel in each row, spread evenly over the picture.
-func patchesOf(p *Picture, channel int) *mat.Dense {
-	const size = patchSide * patchSide
+// patchesOf has a patch of the channels from first on, to the one before last, in each row, spread evenly over the picture.
+func patchesOf(p *Picture, first, last int) *mat.Dense {
+	size := (last - first) * patchSide * patchSide
 	down, across := p.Height-patchSide+1, p.Width-patchSide+1
 	if down < 1 || across < 1 {
 		return mat.NewDense(1, size, nil)
@@ -125,9 +140,11 @@ func patchesOf(p *Picture, channel int) *mat.Dense {
 	var values []float64
 	for top := 0; top < down; top += stride {
 		for left := 0; left < across; left += stride {
-			for y := top; y < top+patchSide; y++ {
-				for _, v := range p.Colours[(channel*p.Height+y)*p.Width+left:][:patchSide] {
-					values = append(values, float64(v))
+			for channel := first; channel < last; channel++ {
+				for y := top; y < top+patchSide; y++ {
+					for _, v := range p.Colours[(channel*p.Height+y)*p.Width+left:][:patchSide] {
+						values = append(values, float64(v))
+					}
 				}
 			}
 		}
