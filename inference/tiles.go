@@ -16,7 +16,7 @@ import (
 type cut struct{ length, end, count, unit int }
 
 const (
-	mostOverlap = 64 // the least that neighbours share, if the network is large enough
+	mostOverlap = 128 // the least that neighbours share, if the network is large enough
 	ramp        = 16
 	// grid is the multiple at which tiles begin where the network does not say what it shrinks its input by, so that it
 	// sees the same pixels together in every tile.
@@ -30,7 +30,7 @@ func cutSide(n, own, step int) cut {
 	if step < 2 && own%grid == 0 {
 		c.unit = grid
 	}
-	overlap := min(mostOverlap, max(own/4, min(2*step, own/2)))
+	overlap := min(mostOverlap, max(own/3, min(2*step, own/2)))
 	for c.unit > 1 && c.unit > overlap/2 { // or rounding to it would leave gaps
 		c.unit /= 2
 	}

@@ -19,11 +19,11 @@ func TestCutSide(t *testing.T) {
 		{7, 256, 4, cut{8, 8, 1, 4}},
 		{2, 28, 4, cut{4, 4, 1, 4}},
 		{256, 256, 1, cut{256, 256, 1, 16}},
-		{257, 256, 1, cut{161, 257, 2, 16}},
-		{500, 256, 8, cut{216, 504, 3, 8}},
+		{257, 256, 1, cut{177, 257, 2, 16}},
+		{500, 256, 8, cut{232, 504, 3, 8}},
 		{100, 256, 0, cut{256, 256, 1, 16}},
 		{300, 256, 0, cut{256, 304, 2, 16}},
-		{56, 28, 4, cut{24, 56, 3, 4}},
+		{56, 28, 4, cut{28, 56, 3, 4}},
 	} {
 		got := cutSide(c.n, c.own, c.step)
 		if got != c.want {
@@ -31,7 +31,7 @@ func TestCutSide(t *testing.T) {
 		}
 	}
 	for n := 1; n < 2000; n += 13 {
-		for _, own := range []int{1, 5, 28, 40, 64, 256, 500} {
+		for _, own := range []int{1, 5, 28, 40, 64, 256, 384, 500} {
 			for _, step := range []int{0, 1, 4, 8, 64} {
 				c := cutSide(n, own, step)
 				if c.end < n || c.length > own || c.length < 1 || step > 0 && (own-c.length)%step != 0 {
@@ -42,7 +42,7 @@ func TestCutSide(t *testing.T) {
 				}
 				for k := 1; k < c.count; k++ {
 					shared := c.start(k-1) + c.length - c.start(k)
-					if c.start(k)%c.unit != 0 || own >= 28 && shared < 1 || own >= 256 && shared < mostOverlap-c.unit {
+					if c.start(k)%c.unit != 0 || own >= 28 && shared < 1 || own >= 384 && shared < mostOverlap-c.unit {
 						t.Fatalf("%d pixels, own %d, step %d: tile %d of %+v begins at %d and shares %d", n, own, step, k, c, c.start(k), shared)
 					}
 				}
@@ -53,9 +53,9 @@ func TestCutSide(t *testing.T) {
 
 // TestTileRimsAreLeftOut: where two large tiles overlap, neither counts near its own rim.
 func TestTileRimsAreLeftOut(t *testing.T) {
-	c := cutSide(1000, 256, 8)
+	c := cutSide(1000, 384, 8)
 	for k := 1; k < c.count; k++ {
-		for i := range 20 {
+		for i := range 52 {
 			if w := c.weight(k, i); w != 0 {
 				t.Errorf("tile %d has the share %g in its pixel %d", k, w, i)
 			}

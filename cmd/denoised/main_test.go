@@ -135,7 +135,7 @@ func TestServe(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("noise: status %d: %s", status, noisy)
 	}
-	status, clean := p.post(t, "/v1/denoise?sigma=50", noisy)
+	status, clean := p.post(t, "/v1/denoise?model=digits&sigma=50", noisy)
 	if status != 200 {
 		t.Fatalf("denoise: status %d: %s", status, clean)
 	}
@@ -143,7 +143,7 @@ func TestServe(t *testing.T) {
 	if after > before/2 {
 		t.Errorf("the digit is off by %.1f when noisy and by %.1f when cleaned", before, after)
 	}
-	if log := p.log.String(); !strings.Contains(log, `"models":["digits"],"device":"cpu","runtime":"onnxruntime 1.27.0","threads":`) {
+	if log := p.log.String(); !strings.Contains(log, `"models":["digits","photo"],"device":"cpu","runtime":"onnxruntime 1.27.0","threads":`) {
 		t.Errorf("the first line does not say what is served: %s", log)
 	}
 }

@@ -77,7 +77,7 @@ func error8(a, b []float32) float64 {
 // TestPhotoAnySize denoises pictures of every size, in colour and in grey: of noise of 25, at most 10 may be left where
 // there are pixels enough to tell.
 func TestPhotoAnySize(t *testing.T) {
-	p := photographs(t, 256)
+	p := photographs(t, 384)
 	for _, size := range [][2]int{{1, 1}, {7, 13}, {64, 64}, {333, 500}, {257, 520}} {
 		for _, channels := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%v in %d channels", size, channels), func(t *testing.T) {
@@ -98,15 +98,15 @@ func TestPhotoAnySize(t *testing.T) {
 // TestTilesDoNotShow compares tiles whose borders fall in different places with the picture taken as one: no pixel may
 // differ by 1/255.
 func TestTilesDoNotShow(t *testing.T) {
-	whole, tiled, smaller := photographs(t, 520), photographs(t, 256), photographs(t, 208)
+	whole, tiled, other := photographs(t, 704), photographs(t, 384), photographs(t, 448)
 	for _, c := range []struct {
 		sigma float64
 		steps int
 	}{{5, 1}, {25, 1}, {75, 1}, {50, 6}} {
 		t.Run(fmt.Sprintf("σ %g in %d steps", c.sigma, c.steps), func(t *testing.T) {
-			picture := noisy(scene(300, 520, 3), c.sigma)
+			picture := noisy(scene(300, 700, 3), c.sigma)
 			want := denoise(t, whole, picture, c.sigma, c.steps)
-			for name, p := range map[string]*inference.Pipeline{"256": tiled, "208": smaller} {
+			for name, p := range map[string]*inference.Pipeline{"384": tiled, "448": other} {
 				worst := 0.0
 				for i, v := range denoise(t, p, picture, c.sigma, c.steps) {
 					worst = max(worst, math.Abs(float64(v-want[i]))*255)
