@@ -37,6 +37,9 @@ func EstimateSigma(picture *Picture) float64 {
 		variance += sigma * sigma / float64(picture.Channels)
 	}
 	alone := math.Sqrt(variance)
+	if picture.Channels == 1 {
+		return maxSigma * alone
+	}
 	if together, ok := noiseOf(patchesOf(picture, 0, picture.Channels)); ok && 2*together >= alone {
 		return maxSigma * together
 	}

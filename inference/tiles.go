@@ -16,7 +16,7 @@ import (
 type cut struct{ length, end, count, unit int }
 
 const (
-	mostOverlap = 128 // the least that neighbours share, if the network is large enough
+	mostOverlap = 128 // that is asked for; a network smaller than three times as much is asked for a third of its size
 	ramp        = 16
 	// grid is the multiple at which tiles begin where the network does not say what it shrinks its input by, so that it
 	// sees the same pixels together in every tile.
@@ -100,6 +100,9 @@ func (m *Model) tiling(height, width int) tiling {
 	return tiling{height, width, cutSide(height, m.Bundle.Height, m.SizeStep), cutSide(width, m.Bundle.Width, m.SizeStep)}
 }
 
+// wide says whether the picture is swept along its width.
+func (t tiling) wide() bool { return t.width > t.height }
+
 // shape is a tile's, for a network of so many channels.
 func (t tiling) shape(channels int) [3]int { return [3]int{channels, t.rows.length, t.columns.length} }
 
@@ -112,7 +115,7 @@ type evaluator func(ctx context.Context, top, left int) ([]float32, error)
 // the values from its first column to its last. They are lent. A part that was handed over is not asked for again, so a
 // picture can be written over.
 func (t tiling) sweep(ctx context.Context, planes int, evaluators []evaluator, hand func(part image.Rectangle, line func(plane, y int) []float32)) error {
-	wide := t.width > t.height
+	wide := t.wide()
 	along, side, size := t.rows, t.columns, image.Pt(t.width, t.rows.length)
 	if wide {
 		along, side, size = t.columns, t.rows, image.Pt(t.columns.length, t.height)
@@ -261,7 +264,11 @@ func (t tiling) into(planes []float32) func(image.Rectangle, func(plane, y int) 
 
 // seats joins the engine once for each tile that is evaluated side by side: a run's, and one to be made ready meanwhile.
 func (t tiling) seats(m *Model) []*Seat {
-	seats := make([]*Seat, min(t.columns.count, m.MaxRows+1))
+	across := t.columns.count
+	if t.wide() {
+		across = t.rows.count
+	}
+	seats := make([]*Seat, min(across, m.MaxRows+1))
 	for i := range seats {
 		seats[i] = m.engine.Join(t.shape(m.Bundle.Channels), 1)
 	}
